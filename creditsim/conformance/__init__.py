@@ -1,0 +1,1 @@
+"""Golden files: numbers that published libraries produced, recomputed with this library."""

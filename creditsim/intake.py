@@ -1,0 +1,329 @@
+"""The door of Rollouts: everything that comes from outside is checked, interned and put in order here, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from creditsim.arrays import Array, namespace, to_numpy
+from creditsim.errors import InputError, choose
+from creditsim.labels import as_column, intern
+from creditsim.rollouts import Rollouts
+
+__all__ = ["flat", "from_steps"]
+
+NanPolicy = Literal["raise", "omit"]
+
+
+def from_steps(
+    *,
+    group: Any,
+    traj: Any,
+    reward: Any,
+    step: Any = None,
+    observation: Any = None,
+    action: Any = None,
+    batch: Any = None,
+    decision: Any = None,
+    terminated: Any = True,
+    nan: NanPolicy = "raise",
+    columns: Mapping[str, Any] | None = None,
+    trajectory_columns: Mapping[str, Mapping[Any, Any]] | None = None,
+) -> Rollouts:
+    """Build rollouts from one entry per decision, in any row order, with labels of any type.
+
+    Parameters: `group`, `traj`, `observation`, `action`, `batch` (M,) labels (strings, UUIDs, integers); `step` (M,)
+    consecutive integers inside each trajectory (default: the order of the rows); `decision` (M,) order inside a step
+    (needed where two rows share trajectory and step); `reward` (M,) numbers; `terminated` a bool, (M,) bools equal
+    within a trajectory, or a mapping from trajectory label to bool; `columns` name -> (M, ...);
+    `trajectory_columns` name -> {trajectory label: value}.
+    `nan="omit"` keeps rows with a reward that is NaN or infinite but sets the reward to 0 and the `weight` of every row
+    of that trajectory to 0, so that the trajectory enters no statistics; column `omitted` records it.
+    Returns Rollouts in order of first appearance of trajectories; `to_input_order` brings results back.
+    Errors: InputError naming the field for ragged lengths, NaN, duplicate or missing steps, a trajectory in two groups.
+    """
+    reward = as_column(reward, "reward", len(reward))
+    m = reward.shape[0]
+    if m == 0:
+        raise InputError("reward", "no rows", "at least one row")
+    reward = reward.astype(np.float64) if reward.dtype.kind in "iub" else reward
+    traj_id, traj_labels = _ids(traj, "traj", m)
+    group_id, group_labels = _ids(group, "group", m)
+    batch_id, batch_labels = _ids(np.zeros(m, np.int64) if batch is None else batch, "batch", m)
+    observation_id, observation_labels = _ids(
+        np.zeros(m, np.int64) if observation is None else observation, "observation", m
+    )
+    action_id, action_labels = _ids(np.zeros(m, np.int64) if action is None else action, "action", m)
+    n = traj_labels.shape[0]
+    group_n = _one_value(group_id, traj_id, n, "group", traj_labels)
+    batch_n = _one_value(batch_id, traj_id, n, "batch", traj_labels)
+    step_m = _integers(step, "step", m) if step is not None else None
+    order = _row_order(traj_id, step_m, _integers(decision, "decision", m) if decision is not None else None)
+    counts = np.bincount(traj_id, minlength=n)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    time = _steps_in_order(step_m, order, offsets, traj_labels, decision is not None)
+    table = {name: as_column(values, f"column {name}", m, "any")[order] for name, values in (columns or {}).items()}
+    rollouts = Rollouts(
+        offsets=offsets,
+        parent=np.full(n, -1),
+        group=group_n,
+        batch=batch_n,
+        terminated=_terminated(terminated, traj_id, n, traj_labels),
+        observation=observation_id[order],
+        action=action_id[order],
+        reward=reward[order],
+        step=time,
+        columns=table,
+        trajectory_columns={k: _trajectory_column(k, v, traj_labels) for k, v in (trajectory_columns or {}).items()},
+        row_order=order,
+        labels={"traj": traj_labels, "group": group_labels, "batch": batch_labels}
+        | {"observation": observation_labels, "action": action_labels},
+    )
+    _check_batches(rollouts)
+    return _numbers(rollouts, nan)
+
+
+def flat(
+    *,
+    offsets: Any,
+    group: Any,
+    reward: Any,
+    observation: Any = None,
+    action: Any = None,
+    batch: Any = None,
+    parent: Any = None,
+    terminated: Any = None,
+    step: Any = None,
+    columns: Mapping[str, Any] | None = None,
+    trajectory_columns: Mapping[str, Any] | None = None,
+    nan: NanPolicy = "raise",
+    check: bool = True,
+) -> Rollouts:
+    """Build rollouts from rows already grouped by trajectory and in time order.
+
+    Parameters: `offsets` (N+1,); `group`, `batch` (N,) integers of any sign and spread; `parent` (N,) rows or -1;
+    `reward`, `observation`, `action`, `step` (M,); `terminated` (N,). Defaults: one batch, no tree, all terminated, one
+    observation, one action, each row its own step. Arrays may be NumPy, CuPy or torch; defaults are made in the same
+    library. `check=False` skips the checks for callers that built the arrays themselves (samplers).
+    Errors: InputError naming the field.
+    """
+    xp = namespace(reward)
+    if xp is np and not isinstance(reward, np.ndarray) and not hasattr(reward, "detach"):
+        reward = np.asarray(reward)
+    if hasattr(reward, "detach"):
+        return _flat_torch(locals())
+    offsets, group = xp.asarray(offsets), xp.asarray(group)
+    n, m = int(offsets.shape[0]) - 1, int(reward.shape[0])
+    batch = xp.zeros(n, xp.int64) if batch is None else xp.asarray(batch)
+    if check:
+        _check_offsets(offsets, n, m)
+        group = _dense_ids(group, "group", n)
+        batch = _dense_ids(batch, "batch", n)
+        reward = reward.astype(xp.float64) if reward.dtype.kind in "iub" else reward
+    parent = xp.full(n, -1) if parent is None else xp.asarray(parent)
+    start = xp.zeros(m, xp.int64)
+    rollouts = Rollouts(
+        offsets=offsets,
+        parent=parent,
+        group=group,
+        batch=batch,
+        terminated=xp.ones(n, bool) if terminated is None else xp.asarray(terminated).astype(bool),
+        observation=start if observation is None else xp.asarray(observation),
+        action=start if action is None else xp.asarray(action),
+        reward=reward,
+        step=_default_steps(offsets, parent, m) if step is None else xp.asarray(step),
+        columns=dict(columns or {}),
+        trajectory_columns=dict(trajectory_columns or {}),
+    )
+    if not check:
+        return rollouts
+    _check_shapes(rollouts, n, m)
+    _check_parents(rollouts)
+    _check_batches(rollouts)
+    return _numbers(rollouts, nan)
+
+
+def _flat_torch(fields: dict[str, Any]) -> Rollouts:
+    import torch
+
+    from creditsim.arrays import native
+
+    def down(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {k: native(v) for k, v in value.items()}
+        return native(value)
+
+    reward = fields["reward"]
+    names = [*flat.__kwdefaults__, "offsets", "group", "reward"]
+    rollouts = flat(**{name: down(fields[name]) for name in names})
+    if reward.device.type == "cpu":
+        return rollouts.map_arrays(torch.from_numpy)
+    return rollouts.map_arrays(torch.from_dlpack)
+
+
+def _ids(labels: Any, field: str, m: int) -> tuple[np.ndarray, np.ndarray]:
+    ids, names = intern(labels, field)
+    if ids.shape[0] != m:
+        raise InputError(field, f"{ids.shape[0]} entries", f"{m}, one per reward")
+    return ids, names
+
+
+def _dense_ids(ids: Array, field: str, n: int) -> Array:
+    if ids.ndim != 1 or ids.shape[0] != n:
+        raise InputError(field, f"shape {tuple(ids.shape)}", f"({n},), one id per trajectory")
+    if namespace(ids) is np:
+        return intern(ids, field)[0]
+    from creditsim.ragged import dense
+
+    return dense(ids)
+
+
+def _integers(values: Any, field: str, m: int) -> np.ndarray:
+    array = as_column(values, field, m)
+    if array.dtype.kind not in "iu":
+        raise InputError(field, f"values of type {array.dtype}", "integers")
+    return array.astype(np.int64)
+
+
+def _one_value(ids: np.ndarray, traj: np.ndarray, n: int, field: str, labels: np.ndarray) -> np.ndarray:
+    out = np.empty(n, np.int64)
+    out[traj] = ids
+    split = np.flatnonzero(out[traj] != ids)
+    if split.size:
+        raise InputError(
+            field, f"trajectory {labels[traj[split[0]]]!r} in two {field}s", f"one {field} for each trajectory"
+        )
+    return out
+
+
+def _row_order(traj: np.ndarray, step: np.ndarray | None, decision: np.ndarray | None) -> np.ndarray:
+    keys = [key for key in (decision, step, traj) if key is not None]
+    return np.lexsort(keys)
+
+
+def _steps_in_order(
+    step: np.ndarray | None, order: np.ndarray, offsets: np.ndarray, labels: np.ndarray, several: bool
+) -> np.ndarray:
+    m = order.shape[0]
+    first = np.zeros(m, bool)
+    first[offsets[:-1]] = True
+    which = np.cumsum(first) - 1
+    if step is None:
+        return np.arange(m) - offsets[:-1][which]
+    time = step[order]
+    jump = np.diff(time, prepend=time[:1])
+    jump[first] = 1
+    for row in np.flatnonzero((jump == 0) & ~first)[:1]:
+        if not several:
+            at = f"step {time[row]} of trajectory {labels[which[row]]!r} twice"
+            raise InputError("step", at, "each step once, or a `decision` column that orders the rows of a step")
+    for row in np.flatnonzero(jump > 1)[:1]:
+        raise InputError(
+            "step",
+            f"trajectory {labels[which[row]]!r} without step {time[row - 1] + 1}",
+            "consecutive steps in a trajectory",
+        )
+    return time - time[offsets[:-1]][which]
+
+
+def _terminated(value: Any, traj: np.ndarray, n: int, labels: np.ndarray) -> np.ndarray:
+    if isinstance(value, Mapping):
+        return _trajectory_column("terminated", value, labels).astype(bool)
+    array = to_numpy(value)
+    if array.ndim == 0:
+        return np.full(n, bool(array))
+    flags = as_column(value, "terminated", traj.shape[0]).astype(np.int64)
+    return _one_value(flags, traj, n, "terminated", labels).astype(bool)
+
+
+def _trajectory_column(name: str, table: Mapping[Any, Any], labels: np.ndarray) -> np.ndarray:
+    missing = next((label for label in labels.tolist() if label not in table), None)
+    if missing is not None:
+        raise InputError(
+            f"trajectory column {name}", f"no value for trajectory {missing!r}", "a value for each trajectory"
+        )
+    return np.asarray([table[label] for label in labels.tolist()])
+
+
+def _default_steps(offsets: Array, parent: Array, m: int) -> Array:
+    xp = namespace(offsets)
+    from creditsim.ragged import rows_of
+
+    which = rows_of(offsets, m)
+    inside = xp.arange(m) - offsets[:-1][which]
+    base = xp.zeros(parent.shape[0], xp.int64)
+    branches = xp.flatnonzero(parent >= 0)
+    # A branch counts on from the row it forks at; one round per level of nesting.
+    while branches.shape[0]:
+        at = parent[branches]
+        new = inside[at] + base[which[at]] + 1
+        if bool((new == base[branches]).all()):
+            break
+        base[branches] = new
+        if int(base.max()) > m:
+            raise InputError("parent", "branches that fork off each other in a circle", "a forest")
+    return inside + base[which]
+
+
+def _check_offsets(offsets: Array, n: int, m: int) -> None:
+    if offsets.ndim != 1 or n < 1 or offsets.dtype.kind not in "iu":
+        raise InputError(
+            "offsets", f"shape {tuple(offsets.shape)} of {offsets.dtype}", "integers, one more than trajectories"
+        )
+    if int(offsets[0]) != 0 or int(offsets[-1]) != m or bool((offsets[1:] < offsets[:-1]).any()):
+        raise InputError(
+            "offsets", f"from {int(offsets[0])} to {int(offsets[-1])}", f"a rise from 0 to {m}, the number of rows"
+        )
+
+
+def _check_shapes(rollouts: Rollouts, n: int, m: int) -> None:
+    for name in ("observation", "action", "reward", "step"):
+        if tuple(getattr(rollouts, name).shape) != (m,):
+            raise InputError(name, f"shape {tuple(getattr(rollouts, name).shape)}", f"({m},), one entry per row")
+    for name in ("parent", "terminated"):
+        if tuple(getattr(rollouts, name).shape) != (n,):
+            raise InputError(name, f"shape {tuple(getattr(rollouts, name).shape)}", f"({n},), one entry per trajectory")
+    for name, values in rollouts.columns.items():
+        if values.shape[:1] != (m,):
+            raise InputError(f"column {name}", f"shape {tuple(values.shape)}", f"{m} rows")
+    for name, values in rollouts.trajectory_columns.items():
+        if values.shape[:1] != (n,):
+            raise InputError(f"trajectory column {name}", f"shape {tuple(values.shape)}", f"{n} rows")
+
+
+def _check_parents(rollouts: Rollouts) -> None:
+    parent = rollouts.parent
+    branches = parent >= 0
+    if bool((parent < -1).any()) or bool((parent >= rollouts.n_rows).any()):
+        raise InputError(
+            "parent", f"rows from {int(parent.min())} to {int(parent.max())}", f"-1 or a row below {rollouts.n_rows}"
+        )
+    if bool((rollouts.group_rows[parent[branches]] != rollouts.group[branches]).any()):
+        raise InputError("parent", "a row of another group", "a row of the branch's own group")
+
+
+def _check_batches(rollouts: Rollouts) -> None:
+    xp = namespace(rollouts.group)
+    of_group = xp.zeros(rollouts.n_groups, xp.int64)
+    of_group[rollouts.group] = rollouts.batch
+    if bool((of_group[rollouts.group] != rollouts.batch).any()):
+        raise InputError("batch", "one group in two batches", "groups nested in batches")
+
+
+def _numbers(rollouts: Rollouts, nan: str) -> Rollouts:
+    choose("nan", nan, ("raise", "omit"))
+    xp = namespace(rollouts.reward)
+    bad = ~xp.isfinite(rollouts.reward)
+    if not bool(bad.any()):
+        return rollouts
+    if nan == "raise":
+        row = int(xp.flatnonzero(bad)[0])
+        raise InputError("reward", f"{float(rollouts.reward[row])} at row {row}", "finite numbers, or nan='omit'")
+    omitted = xp.zeros(rollouts.n_trajectories, bool)
+    omitted[rollouts.trajectory[bad]] = True
+    weight = rollouts.columns.get("weight", xp.ones(rollouts.n_rows))
+    return rollouts.with_trajectory_columns(omitted=omitted).with_columns(
+        reward=xp.where(bad, 0.0, rollouts.reward), weight=xp.where(omitted[rollouts.trajectory], 0.0, weight)
+    )

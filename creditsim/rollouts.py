@@ -1,0 +1,316 @@
+"""Rollouts: the one structure that samplers, text environments, estimators and losses exchange.
+
+Flat, ragged and integer-keyed: N trajectories, M rows (decisions). A tree is stored once: a branch names the row after
+which it goes on, and M counts what was generated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from creditsim import ragged
+from creditsim.arrays import Array, namespace, native
+from creditsim.errors import InputError, MissingColumnError, nearest
+
+__all__ = ["FIELDS", "Rollouts"]
+
+FIELDS = ("offsets", "parent", "group", "batch", "terminated", "observation", "action", "reward", "step")
+
+
+@dataclass(frozen=True, eq=False)
+class Rollouts:
+    """Ragged trajectories of one or many batches.
+
+    ============== ============ =====================================================================
+    field          shape        meaning
+    ============== ============ =====================================================================
+    `offsets`      (N+1,) int64 rows of trajectory i are `offsets[i]:offsets[i+1]`, in time order
+    `parent`       (N,) int64   row of the same group after which a branch goes on; -1: from the start
+    `group`        (N,) int64   dense ids of tasks; groups nest in batches
+    `batch`        (N,) int64   dense ids of what shares batch statistics; one Monte Carlo replicate
+    `terminated`   (N,) bool    ended by the environment (False: cut by a limit)
+    `observation`  (M,) int64   interned observation (anchor)
+    `action`       (M,) int64   interned action
+    `reward`       (M,) float   immediate reward
+    `step`         (M,) int64   index of the environment step in its episode; decisions of one step share it
+    ============== ============ =====================================================================
+
+    `columns` holds optional arrays per row, `trajectory_columns` per trajectory. Build it with `from_steps` (any row
+    order, labels of any type) or `flat` (rows already in order); both check everything.
+    """
+
+    offsets: Array
+    parent: Array
+    group: Array
+    batch: Array
+    terminated: Array
+    observation: Array
+    action: Array
+    reward: Array
+    step: Array
+    columns: Mapping[str, Array] = field(default_factory=dict)
+    trajectory_columns: Mapping[str, Array] = field(default_factory=dict)
+    row_order: Array | None = None
+    """(M,) row j here was row `row_order[j]` of the input of `from_steps`; None where the order was kept."""
+    labels: Mapping[str, Array] = field(default_factory=dict)
+    """The caller's labels of interned ids: `labels["observation"][id]`."""
+
+    @classmethod
+    def from_steps(cls, **columns: Any) -> Rollouts:
+        """Build from one entry per decision, rows in any order; see `creditsim.intake.from_steps`."""
+        from creditsim.intake import from_steps
+
+        return from_steps(**columns)
+
+    @classmethod
+    def flat(cls, **fields: Any) -> Rollouts:
+        """Build from rows already grouped by trajectory and in time order; see `creditsim.intake.flat`."""
+        from creditsim.intake import flat
+
+        return flat(**fields)
+
+    @property
+    def n_trajectories(self) -> int:
+        """N."""
+        return int(self.offsets.shape[0]) - 1
+
+    @property
+    def n_rows(self) -> int:
+        """M."""
+        return int(self.reward.shape[0])
+
+    @cached_property
+    def n_groups(self) -> int:
+        """Number of groups."""
+        return int(self.group.max()) + 1 if self.n_trajectories else 0
+
+    @cached_property
+    def n_batches(self) -> int:
+        """Number of batches."""
+        return int(self.batch.max()) + 1 if self.n_trajectories else 0
+
+    @cached_property
+    def length(self) -> Array:
+        """(N,) rows of each trajectory."""
+        return self.offsets[1:] - self.offsets[:-1]
+
+    @cached_property
+    def is_tree(self) -> bool:
+        """Whether any trajectory branches off another."""
+        return bool((self.parent >= 0).any())
+
+    @cached_property
+    def trajectory(self) -> Array:
+        """(M,) trajectory of each row."""
+        return ragged.rows_of(self.offsets, self.n_rows)
+
+    @cached_property
+    def group_rows(self) -> Array:
+        """(M,) group of each row."""
+        return self.group[self.trajectory]
+
+    @cached_property
+    def batch_rows(self) -> Array:
+        """(M,) batch of each row."""
+        return self.batch[self.trajectory]
+
+    @cached_property
+    def previous(self) -> Array:
+        """(M,) the row before each row, through the fork where a branch begins; -1 at the start of an episode."""
+        return ragged.previous_rows(self.offsets, self.parent, self.n_rows)
+
+    @cached_property
+    def first_row(self) -> Array:
+        """(M,) bool: the first row of its trajectory."""
+        xp = namespace(self.offsets)
+        first = xp.zeros(self.n_rows, bool)
+        first[self.offsets[:-1][self.length > 0]] = True
+        return first
+
+    def column(self, name: str, needed_by: str = "this call") -> Array:
+        """Return a field or column by name; a missing one is a one-line error with the nearest match."""
+        if name in FIELDS:
+            return getattr(self, name)
+        for table in (self.columns, self.trajectory_columns):
+            if name in table:
+                return table[name]
+        have = [*FIELDS, *self.columns, *self.trajectory_columns]
+        raise MissingColumnError(
+            "rollouts column", f"no {name!r}, needed by {needed_by}", " | ".join(have), nearest(name, have)
+        )
+
+    def has(self, name: str) -> bool:
+        """Whether a field or column of that name is there."""
+        return name in FIELDS or name in self.columns or name in self.trajectory_columns
+
+    def with_columns(self, **columns: Array) -> Rollouts:
+        """Return the same rollouts with more (or other) columns per row; `reward` may be replaced this way."""
+        for name, values in columns.items():
+            if values.shape[:1] != (self.n_rows,):
+                raise InputError(f"column {name}", f"shape {tuple(values.shape)}", f"{self.n_rows} rows")
+        fields = {name: columns.pop(name) for name in FIELDS if name in columns}
+        return replace(self, columns={**self.columns, **columns}, **fields)
+
+    def with_trajectory_columns(self, **columns: Array) -> Rollouts:
+        """Return the same rollouts with more (or other) columns per trajectory."""
+        for name, values in columns.items():
+            if values.shape[:1] != (self.n_trajectories,):
+                raise InputError(
+                    f"trajectory column {name}", f"shape {tuple(values.shape)}", f"{self.n_trajectories} rows"
+                )
+        return replace(self, trajectory_columns={**self.trajectory_columns, **columns})
+
+    def map_arrays(self, convert: Any) -> Rollouts:
+        """Return rollouts with `convert` applied to every array (for moving between array libraries)."""
+        return Rollouts(
+            *(convert(getattr(self, name)) for name in FIELDS),
+            columns={k: convert(v) for k, v in self.columns.items()},
+            trajectory_columns={k: convert(v) for k, v in self.trajectory_columns.items()},
+            row_order=self.row_order,
+            labels=self.labels,
+        )
+
+    def native(self) -> Rollouts:
+        """Return the same rollouts on NumPy or CuPy arrays; torch tensors are shared, not copied."""
+        return self.map_arrays(native)
+
+    def siblings(self) -> tuple[Array, int]:
+        """Return ids (M,) that rows share when they come after the same row, and how many ids there are.
+
+        Rows that open an episode are siblings when they are of one group.
+        """
+        return ragged.sibling_ids(self.previous, self.group_rows, self.n_groups)
+
+    def take(self, trajectories: Array, group: Array | None = None, batch: Array | None = None) -> Rollouts:
+        """Return the trajectories named, in that order, repeats allowed; `group` and `batch` relabel them.
+
+        Ids are made dense again. In a tree each trajectory's parent must be taken too, and none may be taken twice.
+        """
+        xp = namespace(self.offsets)
+        index = xp.asarray(trajectories)
+        if index.dtype.kind == "b":
+            index = xp.flatnonzero(index)
+        length = self.length[index]
+        offsets = xp.zeros(index.shape[0] + 1, self.offsets.dtype)
+        offsets[1:] = xp.cumsum(length)
+        rows = ragged.ranges(self.offsets[:-1][index], offsets)
+        parent = self.parent[index]
+        if self.is_tree:
+            parent = ragged.moved_parents(parent, rows, self.n_rows)
+        return Rollouts(
+            offsets=offsets,
+            parent=parent,
+            group=ragged.dense(self.group[index] if group is None else xp.asarray(group)),
+            batch=ragged.dense(self.batch[index] if batch is None else xp.asarray(batch)),
+            terminated=self.terminated[index],
+            observation=self.observation[rows],
+            action=self.action[rows],
+            reward=self.reward[rows],
+            step=self.step[rows],
+            columns={name: values[rows] for name, values in self.columns.items()},
+            trajectory_columns={name: values[index] for name, values in self.trajectory_columns.items()},
+            labels=self.labels,
+        )
+
+    def paths(self) -> tuple[Rollouts, Array]:
+        """Unroll a tree: one trajectory per leaf, prefixes repeated.
+
+        Returns the rollouts of the paths and `source` (M',), the row here of each row there. A trajectory whose last
+        row another one goes on from is no leaf. Every path takes `terminated` and trajectory columns from its leaf.
+        """
+        leaf, rows, offsets = ragged.leaf_paths(self.offsets, self.parent, self.n_rows)
+        xp = namespace(self.offsets)
+        unrolled = Rollouts(
+            offsets=offsets,
+            parent=xp.full(leaf.shape[0], -1, xp.int64),
+            group=self.group[leaf],
+            batch=self.batch[leaf],
+            terminated=self.terminated[leaf],
+            observation=self.observation[rows],
+            action=self.action[rows],
+            reward=self.reward[rows],
+            step=self.step[rows],
+            columns={name: values[rows] for name, values in self.columns.items()},
+            trajectory_columns={name: values[leaf] for name, values in self.trajectory_columns.items()},
+            labels=self.labels,
+        )
+        return unrolled, rows
+
+    def steps(self) -> tuple[Rollouts, Array]:
+        """Fold decisions into steps.
+
+        Returns the rollouts with one row per step and `step_row` (M,), the folded row of each row here. Rewards,
+        `tokens`, `log_prob` and `entropy` add up; `terminal`-side columns (`next_value`, `next_state`) come from the
+        last decision; `valid` holds if it holds for all; `weight` is the largest; the rest comes from the first
+        decision. Where no step has two decisions the same rollouts come back.
+        """
+        return _fold_steps(self)
+
+    def to_input_order(self, values: Array) -> Array:
+        """Bring an array per row back to the row order of `from_steps`' input."""
+        if self.row_order is None:
+            return values
+        out = namespace(values).empty_like(values)
+        out[self.row_order] = values
+        return out
+
+
+_FOLD = {
+    "tokens": "sum",
+    "log_prob": "sum",
+    "entropy": "sum",
+    "next_value": "last",
+    "next_state": "last",
+    "valid": "min",
+    "weight": "max",
+}
+
+
+def _fold_steps(rollouts: Rollouts) -> tuple[Rollouts, Array]:
+    xp = namespace(rollouts.offsets)
+    m = rollouts.n_rows
+    new = rollouts.first_row.copy()
+    new[1:] |= rollouts.step[1:] != rollouts.step[:-1]
+    if bool(new.all()):
+        return rollouts, xp.arange(m)
+    heads = rollouts.first_row & (rollouts.parent[rollouts.trajectory] >= 0)
+    before = rollouts.previous[heads]
+    if bool((rollouts.step[before] == rollouts.step[heads]).any()):
+        raise InputError(
+            "step", "a branch that forks inside a step", "forks between steps, or an estimator with level='decision'"
+        )
+    step_row = xp.cumsum(new) - 1
+    starts = xp.flatnonzero(new)
+    ends = xp.concatenate([starts[1:], xp.asarray([m])]) - 1
+
+    def fold(values: Array, how: str) -> Array:
+        if how == "last":
+            return values[ends]
+        if how == "first":
+            return values[starts]
+        return ragged.reduce_ranges(values, starts, m, how)
+
+    offsets = xp.concatenate([xp.zeros(1, xp.int64), xp.cumsum(new)])[rollouts.offsets]
+    parent = xp.where(rollouts.parent >= 0, step_row[rollouts.parent], -1)
+    folded = Rollouts(
+        offsets=offsets,
+        parent=parent,
+        group=rollouts.group,
+        batch=rollouts.batch,
+        terminated=rollouts.terminated,
+        observation=rollouts.observation[starts],
+        action=rollouts.action[starts],
+        reward=fold(rollouts.reward, "sum"),
+        step=rollouts.step[starts],
+        columns={name: fold(values, _FOLD.get(name, "first")) for name, values in rollouts.columns.items()},
+        trajectory_columns=rollouts.trajectory_columns,
+        labels=rollouts.labels,
+    )
+    if "tokens" not in folded.columns:
+        folded = folded.with_columns(tokens=ends - starts + 1)
+    return folded, step_row

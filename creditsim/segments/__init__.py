@@ -1,0 +1,42 @@
+"""Segment primitives: the few ragged operations from which estimators are written.
+
+`ids` (M,) int64 name the segment of each row, dense in 0..n-1; a negative id means the row is in no segment: it enters no
+statistics and gets 0. NumPy arrays run on Numba kernels, CuPy arrays on CuPy and numba-cuda, torch tensors share memory
+with one of the two and come back as torch tensors.
+"""
+
+from creditsim.segments.api import (
+    backup,
+    context_ids,
+    factorize,
+    repeat_to_rows,
+    reverse_scan,
+    scan,
+    segment_count,
+    segment_max,
+    segment_mean,
+    segment_min,
+    segment_normalise,
+    segment_rank,
+    segment_std,
+    segment_sum,
+    shift,
+)
+
+__all__ = [
+    "backup",
+    "context_ids",
+    "factorize",
+    "repeat_to_rows",
+    "reverse_scan",
+    "scan",
+    "segment_count",
+    "segment_max",
+    "segment_mean",
+    "segment_min",
+    "segment_normalise",
+    "segment_rank",
+    "segment_std",
+    "segment_sum",
+    "shift",
+]
