@@ -1,0 +1,59 @@
+# Two commands matter: `make reproduce` and `make test`. Both work on a fresh clone, without a GPU or an account.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# The pinned torch is a CPU build for Python 3.11; newer Pythons test everything but the torch column.
+PY311 = $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] == (3, 11)))')
+TEST_EXTRAS = $(if $(filter 1,$(PY311)),figures$(comma)llm$(comma)dev,figures$(comma)dev)
+comma := ,
+
+.PHONY: help reproduce test lint types unit bench gallery clean
+help:
+	@echo "make reproduce  check the claims at quick size, draw the figures, write results/report.html"
+	@echo "make test       lint, types, import arrows and tests (installs what they need)"
+	@echo "make bench      time the library beside its peers (installs the bench extra)"
+	@echo "make gallery    copy the figures and their captions into docs/gallery"
+
+$(VENV)/.python:
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.figures: $(VENV)/.python pyproject.toml constraints.txt
+	@echo "installing creditsim with its figures extra into $(VENV)"
+	$(PIP) -e '.[figures]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.python pyproject.toml constraints.txt
+	@echo "installing creditsim and everything its tests need into $(VENV)"
+	$(PIP) -e '.[$(TEST_EXTRAS)]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.test
+	$(PIP) -e '.[bench]'
+	@touch $@
+
+reproduce: $(VENV)/.figures
+	$(BIN)/creditsim reproduce --quick
+
+test: $(VENV)/.test lint types unit
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.test
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+unit: $(VENV)/.test
+	CREDITSIM_REQUIRE_ALL=$(PY311) $(BIN)/pytest
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m pytest benchmarks -o testpaths=benchmarks -q -s
+
+gallery: $(VENV)/.figures
+	$(BIN)/creditsim figures --gallery docs/gallery
+
+clean:
+	rm -rf results build dist
