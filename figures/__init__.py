@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""Figures: one file each; they draw stored results and compute nothing."""

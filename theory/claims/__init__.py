@@ -1,0 +1,1 @@
+"""The claims, one file per paper; found by themselves."""

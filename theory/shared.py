@@ -1,0 +1,1 @@
+"""Small computations that several claims share."""
