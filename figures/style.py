@@ -9,11 +9,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 
 __all__ = ["COLOURS", "DOUBLE", "NEUTRAL", "SINGLE", "VERDICT_COLOURS", "look", "new", "save", "series_styles"]
 
@@ -27,7 +24,7 @@ VERDICT_COLOURS = {"supported": "#009E73", "refuted": "#D55E00", "conditional": 
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (6, 2)), (0, (3, 1, 1, 1)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
-_RC = {
+_RC: Any = {
     "figure.dpi": 100,
     "savefig.dpi": 300,
     "font.family": "sans-serif",
@@ -55,8 +52,8 @@ _RC = {
 
 @contextmanager
 def look() -> Iterator[None]:
-    """Draw inside this context; nothing is set at import, so a user's own settings stay theirs."""
-    with plt.rc_context(_RC):
+    """Draw inside this context; nothing is set at import, so a user's own settings and backend stay theirs."""
+    with rc_context(_RC):
         yield
 
 
@@ -64,7 +61,8 @@ def new(
     rows: int = 1, columns: int = 1, *, width: float = DOUBLE, height: float = 2.4, **options: Any
 ) -> tuple[Figure, Any]:
     """Return a figure of a fixed width (inches) and its axes, as an array where there are several."""
-    return plt.subplots(rows, columns, figsize=(width, height), **options)
+    figure = Figure(figsize=(width, height))
+    return figure, figure.subplots(rows, columns, **options)
 
 
 def series_styles(names: list[str]) -> dict[str, dict[str, Any]]:
@@ -83,5 +81,4 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         path = folder / f"{name}.{kind}"
         path.write_bytes(buffer.getvalue())
         paths.append(path)
-    plt.close(figure)
     return paths

@@ -1,1 +1,1 @@
-"""Package."""
+"""Statistics: streaming moments, intervals, confidence sequences, rate fits, multiplicity and verdicts."""
