@@ -5,7 +5,17 @@ from __future__ import annotations
 from creditsim.arrays import Array, namespace
 from creditsim.errors import InputError
 
-__all__ = ["dense", "leaf_paths", "moved_parents", "previous_rows", "ranges", "reduce_ranges", "rows_of", "sibling_ids"]
+__all__ = [
+    "dense",
+    "leaf_paths",
+    "moved_parents",
+    "previous_rows",
+    "ranges",
+    "reduce_ranges",
+    "repeated",
+    "rows_of",
+    "sibling_ids",
+]
 
 
 def rows_of(offsets: Array, m: int) -> Array:
@@ -14,6 +24,13 @@ def rows_of(offsets: Array, m: int) -> Array:
     if xp.__name__ == "numpy":
         return xp.repeat(xp.arange(offsets.shape[0] - 1), offsets[1:] - offsets[:-1])
     return xp.searchsorted(offsets[1:], xp.arange(m), side="right")
+
+
+def repeated(values: Array, offsets: Array, m: int) -> Array:
+    """Return (M, ...) the value of the range that each row lies in, for values (N, ...) per range."""
+    if namespace(values).__name__ == "numpy":
+        return values.repeat(offsets[1:] - offsets[:-1], axis=0)
+    return values[rows_of(offsets, m)]
 
 
 def ranges(starts: Array, offsets: Array) -> Array:

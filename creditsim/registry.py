@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +15,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from creditsim.errors import InputError, UnknownNameError, nearest
 
-__all__ = ["EVIDENCE", "Bound", "Evidence", "Part", "Registry", "parse_spec"]
+__all__ = ["EVIDENCE", "Bound", "Evidence", "Part", "Registry", "import_function", "parse_spec"]
 
 Evidence = Literal["paper", "code", "notes", "inferred"]
 EVIDENCE: tuple[Evidence, ...] = ("paper", "code", "notes", "inferred")
@@ -81,6 +83,7 @@ class Bound:
         return self.part.name if self.preset is None else f"{self.part.name}@{self.preset}"
 
     def __call__(self, *args: Any) -> Any:
+        """Call the part's function with the parameters decided."""
         return self.part.function(*args, **self.params)
 
 
@@ -88,6 +91,20 @@ def parse_spec(spec: str) -> tuple[str, str | None]:
     """Split `name@preset` into its two halves; the preset may be absent."""
     name, _, preset = spec.partition("@")
     return name, (preset or None)
+
+
+def import_function(kind: str, name: str) -> Callable[..., Any]:
+    """Return the function that `package.module:function` names; modules beside the current folder are found too."""
+    module, _, attribute = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        function = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UnknownNameError(kind, repr(name), f"an importable package.module:function ({error})") from None
+    if not callable(function):
+        raise InputError(kind, repr(name), "a function")
+    return function
 
 
 P = TypeVar("P", bound=Part)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from creditsim import ragged
-from creditsim.arrays import Array, namespace, native
+from creditsim.arrays import Array, is_torch, namespace, native
 from creditsim.errors import InputError, MissingColumnError, nearest
 
 __all__ = ["FIELDS", "Rollouts"]
@@ -112,12 +112,12 @@ class Rollouts:
     @cached_property
     def group_rows(self) -> Array:
         """(M,) group of each row."""
-        return self.group[self.trajectory]
+        return ragged.repeated(self.group, self.offsets, self.n_rows)
 
     @cached_property
     def batch_rows(self) -> Array:
         """(M,) batch of each row."""
-        return self.batch[self.trajectory]
+        return ragged.repeated(self.batch, self.offsets, self.n_rows)
 
     @cached_property
     def previous(self) -> Array:
@@ -177,7 +177,9 @@ class Rollouts:
 
     def native(self) -> Rollouts:
         """Return the same rollouts on NumPy or CuPy arrays; torch tensors are shared, not copied."""
-        return self.map_arrays(native)
+        arrays = [*(getattr(self, name) for name in FIELDS), *self.columns.values(), *self.trajectory_columns.values()]
+        # Rollouts that are native already keep what they have derived and cached.
+        return self.map_arrays(native) if any(is_torch(array) for array in arrays) else self
 
     def siblings(self) -> tuple[Array, int]:
         """Return ids (M,) that rows share when they come after the same row, and how many ids there are.

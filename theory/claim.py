@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from creditsim.registry import Part, Registry
 if TYPE_CHECKING:
     from creditsim.stats.verdict import Evidence
 
-__all__ = ["CLAIMS", "KINDS", "SIZES", "Claim", "Size", "Trial", "Variant", "claim"]
+__all__ = ["CLAIMS", "KINDS", "SIZES", "Claim", "Size", "Trial", "Variant", "claim", "facts"]
 
 Size = Literal["quick", "standard", "full"]
 SIZES: tuple[Size, ...] = ("quick", "standard", "full")
@@ -124,11 +124,10 @@ def claim(name: str, *, paper: str, source: Source, kind: Kind, figure: str = ""
     return register
 
 
-def facts(evidence: Evidence) -> Mapping[str, Any]:
-    """JSON form of an Evidence: plain numbers, None for what is not there or not finite."""
-    from dataclasses import asdict
-
-    return {name: _plain(value) for name, value in asdict(evidence).items()}
+def facts(evidence: Evidence) -> dict[str, Any]:
+    """JSON form of an Evidence: plain numbers, None for what is not finite; `p_value` is None for exact statistics."""
+    plain = {name: _plain(value) for name, value in asdict(evidence).items()}
+    return {**plain, "p_value": float(evidence.p_value) if evidence.alpha > 0 else None}
 
 
 def _plain(value: Any) -> Any:

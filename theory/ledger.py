@@ -112,7 +112,7 @@ def read_rows(cells: Sequence[Cell], store: Store) -> list[Row]:
     if statistical:
         # Claims left out of a partial run still count, so that leaving rows out never makes a verdict easier.
         missing = max(len(CLAIMS.names()) - len(finished), 0)
-        raised = holm([p_values[i] for i in statistical] + [1.0] * missing, FAMILY_ALPHA).adjusted
+        raised = holm([p_values[i] for i in statistical] + [1.0] * missing, alpha=FAMILY_ALPHA).adjusted
         adjusted = dict(zip(statistical, [float(p) for p in raised], strict=False))
     return [_row(cell, result, adjusted.get(i)) for i, (cell, result) in enumerate(finished)]
 

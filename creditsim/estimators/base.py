@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from creditsim.arrays import Array, namespace, restorer
-from creditsim.errors import InputError, UnknownNameError
-from creditsim.registry import Bound, Evidence, Part, Registry, parse_spec
+from creditsim.errors import InputError
+from creditsim.registry import Bound, Evidence, Part, Registry, import_function, parse_spec
 from creditsim.rollouts import FIELDS, Rollouts
 
 __all__ = ["ESTIMATORS", "EstimatorPart", "Pairs", "advantage", "credit", "estimator", "resolve"]
@@ -108,7 +105,7 @@ def resolve(spec: str | Callable[..., Any] | Bound, **overrides: Any) -> Bound:
         return _part_of(spec).bind(None, **overrides)
     name, preset = parse_spec(spec)
     if ":" in name:
-        return _part_of(_import(name)).bind(preset, **overrides)
+        return _part_of(import_function("estimator", name)).bind(preset, **overrides)
     return ESTIMATORS[name].bind(preset, **overrides)
 
 
@@ -120,19 +117,6 @@ def _part_of(function: Callable[..., Any]) -> EstimatorPart:
     return EstimatorPart(
         "estimator", f"{function.__module__}:{name}", function, paper="user", evidence="inferred", symmetric=False
     )
-
-
-def _import(name: str) -> Callable[..., Any]:
-    module, _, attribute = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        function = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UnknownNameError("estimator", repr(name), f"an importable package.module:function ({error})") from None
-    if not callable(function):
-        raise InputError("estimator", repr(name), "a function")
-    return function
 
 
 def credit(rollouts: Rollouts, spec: str | Callable[..., Any] | Bound, **overrides: Any) -> dict[str, Array] | Pairs:

@@ -73,25 +73,27 @@ class TabularMDP:
         Defaults: fully observed (`observation` = state), start in state 0, terminal where named (else none), every
         state begins a step, all actions allowed, the policy sees the observation. Errors: InputError naming the field.
         """
-        successor = np.ascontiguousarray(successor, np.int64)
+        successor = np.array(successor, np.int64, order="C")
         if successor.ndim != 3:
             raise InputError("successor", f"shape {successor.shape}", "(S, A, B)")
         s, a, _ = successor.shape
-        probability = np.ascontiguousarray(probability, np.float64)
-        reward = np.ascontiguousarray(reward, np.float64)
-        observation = np.arange(s) if observation is None else np.asarray(observation, np.int64)
+        probability = np.array(probability, np.float64, order="C")
+        reward = np.array(reward, np.float64, order="C")
+        observation = np.arange(s) if observation is None else np.array(observation, np.int64)
         if isinstance(start, (int, np.integer)):
-            start = np.eye(s)[int(start)]
+            if not 0 <= start < s:
+                raise InputError("start", int(start), f"a state in 0..{s - 1}")
+            start = (np.arange(s) == start).astype(np.float64)
         mdp = cls(
             successor=successor,
             probability=probability,
             reward=reward,
             observation=observation,
-            start=np.asarray(start, np.float64),
-            terminal=np.zeros(s, bool) if terminal is None else np.asarray(terminal, bool),
-            tick=np.ones(s, bool) if tick is None else np.asarray(tick, bool),
-            mask=np.ones((s, a), bool) if mask is None else np.asarray(mask, bool),
-            context=observation if context is None else np.asarray(context, np.int64),
+            start=np.array(start, np.float64),
+            terminal=np.zeros(s, bool) if terminal is None else np.array(terminal, bool),
+            tick=np.ones(s, bool) if tick is None else np.array(tick, bool),
+            mask=np.ones((s, a), bool) if mask is None else np.array(mask, bool, order="C"),
+            context=observation if context is None else np.array(context, np.int64),
             horizon=int(horizon),
             gamma=float(gamma),
             name=name,

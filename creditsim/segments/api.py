@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from creditsim.arrays import Array, is_torch, namespace, native, restorer
 from creditsim.errors import choose
@@ -15,24 +18,31 @@ Singleton = Literal["zero", "raw"]
 Backup = Literal["mean", "sum", "max", "min"]
 
 
-def _body(x: Array) -> ModuleType:
-    if namespace(x).__name__ == "numpy":
-        from creditsim.segments import cpu
+def _run(name: str, *arrays: Any, **options: Any) -> Any:
+    """Call the body's function `name` on native arrays and give the result back in the caller's library."""
+    if all(type(a) is np.ndarray for a in arrays):
+        return getattr(_cpu(), name)(*arrays, **options)
+    back = restorer(next((a for a in arrays if is_torch(a)), None))
+    arrays = tuple(native(a) for a in arrays)
+    options = {key: native(value) for key, value in options.items()}
+    body = _cpu() if namespace(*arrays) is np else _gpu()
+    result = getattr(body, name)(*arrays, **options)
+    return tuple(back(r) if hasattr(r, "shape") else r for r in result) if isinstance(result, tuple) else back(result)
 
-        return cpu
+
+# Bodies are imported when first used: listing estimators must not wait for Numba.
+@cache
+def _cpu() -> ModuleType:
+    from creditsim.segments import cpu
+
+    return cpu
+
+
+@cache
+def _gpu() -> ModuleType:
     from creditsim.segments import gpu
 
     return gpu
-
-
-def _run(name: str, *arrays: Any, **options: Any) -> Any:
-    """Call the body's function `name` on native arrays and give the result back in the caller's library."""
-    lead = next((a for a in arrays if is_torch(a)), arrays[0])
-    back = restorer(lead)
-    arrays = tuple(native(a) for a in arrays)
-    options = {key: native(value) for key, value in options.items()}
-    result = getattr(_body(arrays[0]), name)(*arrays, **options)
-    return tuple(back(r) if hasattr(r, "shape") else r for r in result) if isinstance(result, tuple) else back(result)
 
 
 def segment_sum(x: Array, ids: Array, n: int, *, where: Array | None = None) -> Array:

@@ -1,0 +1,7 @@
+"""`python -m creditsim` is the command line."""
+
+import sys
+
+from creditsim.cli import main
+
+sys.exit(main())

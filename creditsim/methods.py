@@ -1,0 +1,244 @@
+"""The catalogue: which parts make up each paper's method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from creditsim.errors import InputError, UnknownNameError, nearest
+
+__all__ = ["METHODS", "Catalogue", "Method", "Use"]
+
+
+@dataclass(frozen=True)
+class Use:
+    """A part as a method uses it: `name`, `name@preset` or `package.module:function`, and parameters."""
+
+    spec: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        params = ", ".join(f"{name}={value}" for name, value in self.params.items())
+        return f"{self.spec}({params})" if params else self.spec
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a paper proposes: sampling design + process signals + estimator + update rule.
+
+    `evidence` says for each part where it was read: paper, code, notes or inferred. `regime` says in one line where the
+    method should help and where not.
+    """
+
+    name: str
+    title: str
+    paper: str
+    evidence: Mapping[str, str]
+    estimator: Use
+    update: Use
+    regime: str
+    design: Use = Use("independent")
+    signals: tuple[Use, ...] = ()
+
+    def described(self) -> dict[str, str]:
+        """The parts as text, by kind, in the order in which data flow."""
+        return {
+            "design": str(self.design),
+            "signals": ", ".join(map(str, self.signals)) or "none",
+            "estimator": str(self.estimator),
+            "update": str(self.update),
+        }
+
+    def replaced(self, **parts: Any) -> Method:
+        """The method with some parts exchanged."""
+        return replace(self, **parts)
+
+
+class Catalogue:
+    """Methods by name; a taken name is never silently replaced."""
+
+    def __init__(self, *methods: Method) -> None:
+        self._methods: dict[str, Method] = {}
+        for method in methods:
+            self.add(method)
+
+    def add(self, method: Method) -> Method:
+        """Add a method; a different one under a taken name raises."""
+        if self._methods.setdefault(method.name, method) != method:
+            raise InputError("method name", repr(method.name), "a free name")
+        return method
+
+    def remove(self, name: str) -> None:
+        """Forget a method (for tests and interactive work)."""
+        self._methods.pop(name, None)
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(self._methods)
+
+    def __iter__(self) -> Iterator[Method]:
+        return iter([self._methods[name] for name in self.names()])
+
+    def __getitem__(self, name: str) -> Method:
+        if name not in self._methods:
+            raise UnknownNameError("method", repr(name), " | ".join(self.names()), nearest(name, self._methods))
+        return self._methods[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._methods
+
+
+_PLAIN = Use("reinforce")
+_GRPO_LOSS = Use("surrogate", {"loss": "ppo@grpo"})
+_AGENT_LOSS = Use("surrogate", {"loss": "ppo@verl-agent"})
+
+METHODS = Catalogue(
+    Method(
+        name="reinforce",
+        title="REINFORCE",
+        paper="Williams 1992, doi:10.1007/BF00992696",
+        evidence={"design": "notes", "estimator": "notes", "update": "paper"},
+        estimator=Use("reinforce"),
+        update=_PLAIN,
+        regime="unbiased everywhere; the variance that everything else tries to lower",
+    ),
+    Method(
+        name="reinforce_plus_plus",
+        title="REINFORCE++",
+        paper="arXiv:2501.03262",
+        evidence={"design": "notes", "estimator": "code", "update": "notes"},
+        estimator=Use("reinforce_plus_plus"),
+        update=Use("surrogate", {"loss": "ppo"}),
+        regime="needs no groups; leaves the variance between tasks in",
+    ),
+    Method(
+        name="reinforce_plus_plus_baseline",
+        title="REINFORCE++-baseline",
+        paper="arXiv:2501.03262",
+        evidence={"design": "notes", "estimator": "code", "update": "notes"},
+        estimator=Use("reinforce_plus_plus_baseline"),
+        update=Use("surrogate", {"loss": "ppo"}),
+        regime="tasks of unlike difficulty: centred in the group, scaled by the batch",
+    ),
+    Method(
+        name="rloo",
+        title="RLOO",
+        paper="arXiv:2402.14740",
+        evidence={"design": "paper", "estimator": "code", "update": "notes"},
+        estimator=Use("rloo"),
+        update=_PLAIN,
+        regime="unbiased with a group baseline; one credit for a whole trajectory",
+    ),
+    Method(
+        name="remax",
+        title="ReMax",
+        paper="arXiv:2310.10505",
+        evidence={"design": "code", "estimator": "code", "update": "notes"},
+        design=Use("greedy_baseline"),
+        estimator=Use("remax"),
+        update=_PLAIN,
+        regime="single rollouts per task; the greedy rollout must be near the mean return to help",
+    ),
+    Method(
+        name="grpo",
+        title="GRPO",
+        paper="arXiv:2402.03300",
+        evidence={"design": "code", "estimator": "code", "update": "code"},
+        estimator=Use("grpo"),
+        update=_GRPO_LOSS,
+        regime="terminal reward, groups of one task; groups that all win or all lose give nothing",
+    ),
+    Method(
+        name="dr_grpo",
+        title="Dr.GRPO",
+        paper="arXiv:2503.20783",
+        evidence={"design": "notes", "estimator": "code", "update": "code"},
+        estimator=Use("dr_grpo"),
+        update=Use("surrogate", {"loss": "ppo@dr-grpo"}),
+        regime="as GRPO without its weights by difficulty and by length",
+    ),
+    Method(
+        name="grpo_passk",
+        title="GRPO for pass@k",
+        paper="arXiv:2503.19595",
+        evidence={"design": "notes", "estimator": "code", "update": "inferred"},
+        estimator=Use("grpo_passk"),
+        update=_GRPO_LOSS,
+        regime="the best of the group counts: raises the maximum, not the mean",
+    ),
+    Method(
+        name="dapo",
+        title="DAPO",
+        paper="arXiv:2503.14476",
+        evidence={"design": "code", "estimator": "code", "update": "code"},
+        design=Use("dynamic"),
+        estimator=Use("grpo"),
+        update=Use("surrogate", {"loss": "ppo@dapo"}),
+        regime="very easy or very hard tasks, where plain batches are mostly without signal; costs rollouts",
+    ),
+    Method(
+        name="gspo",
+        title="GSPO",
+        paper="arXiv:2507.18071",
+        evidence={"design": "notes", "estimator": "code", "update": "code"},
+        estimator=Use("grpo"),
+        update=Use("surrogate", {"loss": "gspo"}),
+        regime="several steps on one batch: one ratio for a sequence is steadier than one for each token",
+    ),
+    Method(
+        name="opo",
+        title="OPO",
+        paper="arXiv:2505.23585",
+        evidence={"design": "notes", "estimator": "code", "update": "notes"},
+        estimator=Use("opo"),
+        update=_PLAIN,
+        regime="exactly on-policy; helps where the score function's size grows with the length",
+    ),
+    Method(
+        name="gpg",
+        title="GPG",
+        paper="arXiv:2504.02546",
+        evidence={"design": "notes", "estimator": "code", "update": "code"},
+        estimator=Use("gpg"),
+        update=Use("surrogate", {"loss": "gpg"}),
+        regime="as Dr.GRPO without ratio and clip, rescaled for groups without signal",
+    ),
+    Method(
+        name="otb",
+        title="Optimal token baseline",
+        paper="verl: optimal_token_baseline",
+        evidence={"design": "inferred", "estimator": "code", "update": "inferred"},
+        estimator=Use("optimal_token_baseline"),
+        update=_PLAIN,
+        regime="fixed length and terminal reward; may be worse than the mean with shared logits or varying length",
+    ),
+    Method(
+        name="ppo",
+        title="PPO with GAE",
+        paper="arXiv:1707.06347",
+        evidence={"design": "paper", "signal": "inferred", "estimator": "paper", "update": "code"},
+        signals=(Use("critic"),),
+        estimator=Use("gae", {"gamma": 1.0, "bootstrap": False}),
+        update=Use("surrogate", {"loss": "ppo@paper"}),
+        regime="long horizons, once the critic has learnt; biased by the critic's errors where lambda < 1",
+    ),
+    Method(
+        name="gigpo",
+        title="GiGPO",
+        paper="arXiv:2505.10978",
+        evidence={"design": "code", "estimator": "code", "update": "code"},
+        estimator=Use("gigpo@verl-agent-alfworld", {"penalty": 0.0}),
+        update=_AGENT_LOSS,
+        regime="many steps and recurring observations; anchors that are all unique turn it into GRPO",
+    ),
+    Method(
+        name="hgpo",
+        title="HGPO",
+        paper="arXiv:2602.22817",
+        evidence={"design": "code", "estimator": "code", "update": "code"},
+        estimator=Use("hgpo@verl-agent"),
+        update=_AGENT_LOSS,
+        regime="aliased observations and a policy with memory; in a Markov table it cannot help",
+    ),
+)

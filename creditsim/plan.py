@@ -1,0 +1,103 @@
+"""From a method to parts that run: every name found, every parameter decided, every column made before it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from creditsim.errors import MissingColumnError, UnknownNameError, nearest
+from creditsim.estimators.base import resolve as resolve_estimator
+from creditsim.methods import Method, Use
+from creditsim.registry import Bound, Part, Registry, import_function, parse_spec
+from creditsim.rollouts import FIELDS
+from creditsim.sampling.designs.base import DESIGNS
+from creditsim.signals.base import SIGNALS
+from creditsim.updates.base import UPDATES
+
+__all__ = ["RECORDABLE", "Plan", "check"]
+
+RECORDABLE = ("entropy", "sum_pi_squared")
+"""Columns that the sampler makes when asked."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked method: every part found, every parameter decided (a Schedule may stand for a number)."""
+
+    method: Method
+    design: Bound
+    signals: tuple[Bound, ...]
+    estimator: Bound
+    update: Bound
+    record: tuple[str, ...]
+    """Columns that the sampler makes when asked and some part needs."""
+    tables: tuple[str, ...]
+    """Tables that the loop must put into the state for the signals."""
+
+
+def check(method: Method, **params: Mapping[str, Any]) -> Plan:
+    """Find a method's parts and match what each needs with what those before it make.
+
+    `params` are parameters by kind (`design`, `estimator`, `update`) or by a signal's name, over the method's own.
+    Errors, all before anything runs: unknown parts, presets and parameters; a column that nothing makes before the part
+    that needs it, naming the part, the column, and a part that makes it or the nearest column.
+    """
+    kinds = {"design", "estimator", "update", *(parse_spec(use.spec)[0] for use in method.signals)}
+    for kind in params:
+        if kind not in kinds:
+            field = f"method {method.name} part"
+            raise UnknownNameError(field, repr(kind), " | ".join(sorted(kinds)), nearest(kind, kinds))
+    design = _bind(DESIGNS, "design", method.design, params.get("design", {}))
+    signals = tuple(
+        _bind(SIGNALS, "signal", use, params.get(parse_spec(use.spec)[0], {})) for use in method.signals
+    )
+    estimator = resolve_estimator(method.estimator.spec, **{**method.estimator.params, **params.get("estimator", {})})
+    update = _bind(UPDATES, "update", method.update, params.get("update", {}))
+    parts = [design, *signals, estimator, update]
+    _match(method, parts)
+    wanted = {name for bound in parts for name in bound.part.needs}
+    return Plan(
+        method=method,
+        design=design,
+        signals=signals,
+        estimator=estimator,
+        update=update,
+        record=tuple(name for name in RECORDABLE if name in wanted),
+        tables=tuple(dict.fromkeys(name for bound in signals for name in bound.part.options.get("tables", ()))),
+    )
+
+
+def _match(method: Method, parts: Iterable[Bound]) -> None:
+    have = {*FIELDS, *RECORDABLE}
+    for bound in parts:
+        for name in bound.part.needs:
+            if name not in have:
+                raise MissingColumnError(
+                    f"method {method.name}, {bound.part.kind} {bound.part.name}",
+                    f"no column {name!r} from the parts before it",
+                    " | ".join(sorted(have)),
+                    _maker(name) or nearest(name, have),
+                )
+        have |= set(bound.part.makes)
+
+
+def _maker(column: str) -> str | None:
+    """A part that makes a column, as a user would ask for it."""
+    for registry in (SIGNALS, DESIGNS):
+        for part in registry:
+            if column in part.makes:
+                return f"{part.kind} {part.name}"
+    return None
+
+
+def _bind(registry: Registry[Part], kind: str, use: Use, params: Mapping[str, Any]) -> Bound:
+    name, preset = parse_spec(use.spec)
+    part = _user_part(registry, kind, name) if ":" in name else registry[name]
+    return part.bind(preset, **{**use.params, **params})
+
+
+def _user_part(registry: Registry[Part], kind: str, name: str) -> Part:
+    function = import_function(kind, name)
+    registered = (part for part in registry if part.function is function)
+    return next(registered, Part(kind, name, function, paper="user"))

@@ -1,0 +1,46 @@
+"""What an answered question is: a page whose one sentence carries numbers, and whose figure shows them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from creditsim.registry import Part, Registry
+
+__all__ = ["QUESTIONS", "Question", "question"]
+
+Answer = Callable[[Mapping[str, Mapping[str, Any]]], str]
+
+
+@dataclass(frozen=True)
+class Question(Part):
+    """A registered question: its title, who asked it, the claims that decide it, the figure that shows it.
+
+    `function(evidence)` gets the evidence of each claim in `claims` as a mapping (statistic, interval, detail, ...) and
+    returns one sentence with numbers; the page's text is the docstring.
+    """
+
+    title: str = ""
+    asked: str = ""
+    claims: tuple[str, ...] = ()
+    figure: str = ""
+
+    @property
+    def text(self) -> str:
+        """The page's text: paragraphs separated by blank lines."""
+        return inspect.getdoc(self.function) or ""
+
+
+QUESTIONS: Registry[Question] = Registry("question", "theory.questions")
+
+
+def question(name: str, *, title: str, asked: str, claims: tuple[str, ...], figure: str) -> Callable[[Answer], Answer]:
+    """Register `answer(evidence) -> sentence` under an id that becomes the page's file name."""
+
+    def register(answer: Answer) -> Answer:
+        QUESTIONS.add(Question("question", name, answer, title=title, asked=asked, claims=claims, figure=figure))
+        return answer
+
+    return register

@@ -1,0 +1,1 @@
+"""Questions that users ask, answered by computation; one file each, found by themselves."""
