@@ -51,8 +51,8 @@ def restorer(like: Any) -> Callable[[Any], Any]:
     import torch
 
     if like.device.type == "cpu":
-        return lambda y: torch.from_numpy(y) if isinstance(y, np.ndarray) else y
-    return lambda y: torch.from_dlpack(y)
+        return lambda y: torch.from_numpy(y) if isinstance(y, np.ndarray) and y.dtype.kind in "biufc" else y
+    return lambda y: torch.from_dlpack(y) if hasattr(y, "__dlpack__") else y
 
 
 def to_numpy(x: Any) -> np.ndarray:

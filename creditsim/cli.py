@@ -1,6 +1,7 @@
 """The command line: a table of commands, each in a module of its own that is imported when it is used.
 
-Exit codes: 0 done, 1 a check failed or a verdict changed, 2 bad input (one line), 3 out of memory or disk, 130 interrupted.
+Exit codes: 0 done, 1 a check failed or a verdict changed, 2 bad input (one line), 3 out of memory or disk, 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -156,9 +157,9 @@ def _check_options(kind: type[Any], args: list[str], prog: str) -> None:
 
 def _told(box: str, kind: type[Any], prog: str) -> InputError:
     """Turn the parser's box into the one line of bad input: field, got, allowed, nearest."""
-    lines = [line.strip(" │╭╮╰╯─") for line in box.splitlines()]
-    lines = [line for line in lines if line]
-    text = " ".join(lines[1:]) or box
+    # The box is drawn in ASCII where the terminal has no more; its first line is a title, its rulers say nothing.
+    lines = [line.strip(" │╭╮╰╯─|+") for line in box.splitlines()]
+    text = " ".join([line for line in lines if line.strip("-")][1:]) or box
     if match := re.match(r"Unrecognized options: (\S+?),?(?: |$)", text):
         return UnknownNameError(f"{prog} argument", repr(match[1]), " ".join(_options(kind)))
     if match := re.match(r"Error parsing (\S+?): (.*?)(?: Argument helptext|$)", text):

@@ -88,7 +88,7 @@ def _validated(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         raise InputError(f"{where}{path}", "nothing", _ALLOWED["missing"])
     got = repr(first["input"])
     if first["type"] == "literal_error":
-        choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+        choices = re.findall(r"'([^']*)'", first.get("ctx", {}).get("expected", ""))
         raise UnknownNameError(f"{where}{path}", got, " | ".join(choices), nearest(str(first["input"]), choices))
     raise InputError(f"{where}{path}", got, _ALLOWED.get(first["type"], first["msg"]))
 
@@ -134,7 +134,12 @@ def _table(values: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
 
 
 def _key(key: str) -> str:
-    return key if _BARE_KEY.fullmatch(key) else json.dumps(key)
+    return key if _BARE_KEY.fullmatch(key) else _string(key)
+
+
+def _string(text: str) -> str:
+    # TOML's basic strings are JSON's, but for the delete character.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
 
 
 def _value(value: Any, key: str) -> str:
@@ -145,8 +150,7 @@ def _value(value: Any, key: str) -> str:
     if isinstance(value, float):
         return repr(value) if math.isfinite(value) else {math.inf: "inf", -math.inf: "-inf"}.get(value, "nan")
     if isinstance(value, (str, Path)):
-        # TOML's basic strings are JSON's, but for the delete character.
-        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007F")
+        return _string(str(value))
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(_value(item, key) for item in value)}]"
     if dataclasses.is_dataclass(value):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
 
-from creditsim.arrays import Array, namespace, to_numpy
+from creditsim.arrays import Array, is_torch, namespace, native, restorer, to_numpy
 from creditsim.errors import InputError, choose
 from creditsim.labels import as_column, intern
+from creditsim.ragged import dense, rows_of
 from creditsim.rollouts import Rollouts
 
 __all__ = ["flat", "from_steps"]
@@ -44,8 +46,8 @@ def from_steps(
     Returns Rollouts in order of first appearance of trajectories; `to_input_order` brings results back.
     Errors: InputError naming the field for ragged lengths, NaN, duplicate or missing steps, a trajectory in two groups.
     """
-    reward = as_column(reward, "reward", len(reward))
-    m = reward.shape[0]
+    m = len(reward)
+    reward = as_column(reward, "reward", m)
     if m == 0:
         raise InputError("reward", "no rows", "at least one row")
     reward = reward.astype(np.float64) if reward.dtype.kind in "iub" else reward
@@ -60,10 +62,11 @@ def from_steps(
     group_n = _one_value(group_id, traj_id, n, "group", traj_labels)
     batch_n = _one_value(batch_id, traj_id, n, "batch", traj_labels)
     step_m = _integers(step, "step", m) if step is not None else None
-    order = _row_order(traj_id, step_m, _integers(decision, "decision", m) if decision is not None else None)
+    decision_m = _integers(decision, "decision", m) if decision is not None else None
+    order = _row_order(traj_id, step_m, decision_m)
     counts = np.bincount(traj_id, minlength=n)
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    time = _steps_in_order(step_m, order, offsets, traj_labels, decision is not None)
+    time = _steps_in_order(step_m, decision_m, order, offsets, traj_labels)
     table = {name: as_column(values, f"column {name}", m, "any")[order] for name, values in (columns or {}).items()}
     rollouts = Rollouts(
         offsets=offsets,
@@ -109,58 +112,51 @@ def flat(
     library. `check=False` skips the checks for callers that built the arrays themselves (samplers).
     Errors: InputError naming the field.
     """
-    xp = namespace(reward)
-    if xp is np and not isinstance(reward, np.ndarray) and not hasattr(reward, "detach"):
-        reward = np.asarray(reward)
-    if hasattr(reward, "detach"):
+    if is_torch(reward):
         return _flat_torch(locals())
-    offsets, group = xp.asarray(offsets), xp.asarray(group)
+    xp = namespace(reward)
+    reward, offsets, group = xp.asarray(reward), xp.asarray(offsets), xp.asarray(group)
     n, m = int(offsets.shape[0]) - 1, int(reward.shape[0])
     batch = xp.zeros(n, xp.int64) if batch is None else xp.asarray(batch)
+    parent = xp.full(n, -1) if parent is None else xp.asarray(parent)
+    given = {"observation": observation, "action": action, "step": step}
+    given = {name: xp.asarray(values) for name, values in given.items() if values is not None}
     if check:
-        _check_offsets(offsets, n, m)
+        offsets = _check_offsets(offsets, n, m)
         group = _dense_ids(group, "group", n)
         batch = _dense_ids(batch, "batch", n)
-        reward = reward.astype(xp.float64) if reward.dtype.kind in "iub" else reward
-    parent = xp.full(n, -1) if parent is None else xp.asarray(parent)
-    start = xp.zeros(m, xp.int64)
+        reward = _rewards(reward, m)
+        parent = _check_parents(parent, offsets, group, n, m)
+        given = {name: _one_integer_each(values, name, m) for name, values in given.items()}
+    given.setdefault("observation", xp.zeros(m, xp.int64))
+    given.setdefault("action", xp.zeros(m, xp.int64))
+    if "step" not in given:
+        given["step"] = _default_steps(offsets, parent, m)
     rollouts = Rollouts(
         offsets=offsets,
         parent=parent,
         group=group,
         batch=batch,
         terminated=xp.ones(n, bool) if terminated is None else xp.asarray(terminated).astype(bool),
-        observation=start if observation is None else xp.asarray(observation),
-        action=start if action is None else xp.asarray(action),
         reward=reward,
-        step=_default_steps(offsets, parent, m) if step is None else xp.asarray(step),
-        columns=dict(columns or {}),
-        trajectory_columns=dict(trajectory_columns or {}),
+        columns={name: xp.asarray(values) for name, values in (columns or {}).items()},
+        trajectory_columns={name: xp.asarray(values) for name, values in (trajectory_columns or {}).items()},
+        **given,
     )
     if not check:
         return rollouts
     _check_shapes(rollouts, n, m)
-    _check_parents(rollouts)
     _check_batches(rollouts)
     return _numbers(rollouts, nan)
 
 
 def _flat_torch(fields: dict[str, Any]) -> Rollouts:
-    import torch
-
-    from creditsim.arrays import native
-
     def down(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {k: native(v) for k, v in value.items()}
-        return native(value)
+        return {k: native(v) for k, v in value.items()} if isinstance(value, Mapping) else native(value)
 
-    reward = fields["reward"]
-    names = [*flat.__kwdefaults__, "offsets", "group", "reward"]
+    names = inspect.signature(flat).parameters
     rollouts = flat(**{name: down(fields[name]) for name in names})
-    if reward.device.type == "cpu":
-        return rollouts.map_arrays(torch.from_numpy)
-    return rollouts.map_arrays(torch.from_dlpack)
+    return rollouts.map_arrays(restorer(fields["reward"]))
 
 
 def _ids(labels: Any, field: str, m: int) -> tuple[np.ndarray, np.ndarray]:
@@ -175,14 +171,12 @@ def _dense_ids(ids: Array, field: str, n: int) -> Array:
         raise InputError(field, f"shape {tuple(ids.shape)}", f"({n},), one id per trajectory")
     if namespace(ids) is np:
         return intern(ids, field)[0]
-    from creditsim.ragged import dense
-
     return dense(ids)
 
 
 def _integers(values: Any, field: str, m: int) -> np.ndarray:
     array = as_column(values, field, m)
-    if array.dtype.kind not in "iu":
+    if array.dtype.kind not in "iub":
         raise InputError(field, f"values of type {array.dtype}", "integers")
     return array.astype(np.int64)
 
@@ -192,10 +186,13 @@ def _one_value(ids: np.ndarray, traj: np.ndarray, n: int, field: str, labels: np
     out[traj] = ids
     split = np.flatnonzero(out[traj] != ids)
     if split.size:
-        raise InputError(
-            field, f"trajectory {labels[traj[split[0]]]!r} in two {field}s", f"one {field} for each trajectory"
-        )
+        name = _label(labels, traj[split[0]])
+        raise InputError(field, f"trajectory {name} in two, or with two values", f"one {field} for each trajectory")
     return out
+
+
+def _label(labels: np.ndarray, index: Any) -> str:
+    return repr(labels[int(index) :][:1].tolist()[0])
 
 
 def _row_order(traj: np.ndarray, step: np.ndarray | None, decision: np.ndarray | None) -> np.ndarray:
@@ -204,27 +201,26 @@ def _row_order(traj: np.ndarray, step: np.ndarray | None, decision: np.ndarray |
 
 
 def _steps_in_order(
-    step: np.ndarray | None, order: np.ndarray, offsets: np.ndarray, labels: np.ndarray, several: bool
+    step: np.ndarray | None, decision: np.ndarray | None, order: np.ndarray, offsets: np.ndarray, labels: np.ndarray
 ) -> np.ndarray:
+    """Return (M,) steps counted from 0 in each trajectory, rows in `order`; refuse repeated and missing ones."""
     m = order.shape[0]
     first = np.zeros(m, bool)
     first[offsets[:-1]] = True
     which = np.cumsum(first) - 1
-    if step is None:
-        return np.arange(m) - offsets[:-1][which]
-    time = step[order]
+    time = np.arange(m) - offsets[:-1][which] if step is None else step[order]
     jump = np.diff(time, prepend=time[:1])
     jump[first] = 1
-    for row in np.flatnonzero((jump == 0) & ~first)[:1]:
-        if not several:
-            at = f"step {time[row]} of trajectory {labels[which[row]]!r} twice"
-            raise InputError("step", at, "each step once, or a `decision` column that orders the rows of a step")
+    same = jump == 0
+    if decision is not None:
+        place = decision[order]
+        same = (same | (step is None)) & ~first & (np.diff(place, prepend=place[:1]) == 0)
+    for row in np.flatnonzero(same)[:1]:
+        at = f"step {time[row]} of trajectory {_label(labels, which[row])} twice"
+        raise InputError("step", at, "each step once, or a `decision` column that orders the rows of a step")
     for row in np.flatnonzero(jump > 1)[:1]:
-        raise InputError(
-            "step",
-            f"trajectory {labels[which[row]]!r} without step {time[row - 1] + 1}",
-            "consecutive steps in a trajectory",
-        )
+        name = _label(labels, which[row])
+        raise InputError("step", f"trajectory {name} without step {time[row - 1] + 1}", "consecutive steps")
     return time - time[offsets[:-1]][which]
 
 
@@ -234,7 +230,7 @@ def _terminated(value: Any, traj: np.ndarray, n: int, labels: np.ndarray) -> np.
     array = to_numpy(value)
     if array.ndim == 0:
         return np.full(n, bool(array))
-    flags = as_column(value, "terminated", traj.shape[0]).astype(np.int64)
+    flags = _integers(as_column(value, "terminated", traj.shape[0]), "terminated", traj.shape[0])
     return _one_value(flags, traj, n, "terminated", labels).astype(bool)
 
 
@@ -248,43 +244,59 @@ def _trajectory_column(name: str, table: Mapping[Any, Any], labels: np.ndarray) 
 
 
 def _default_steps(offsets: Array, parent: Array, m: int) -> Array:
+    """Each row a step, counted from the start of the episode: a branch counts on from the row it forks at."""
     xp = namespace(offsets)
-    from creditsim.ragged import rows_of
-
     which = rows_of(offsets, m)
     inside = xp.arange(m) - offsets[:-1][which]
     base = xp.zeros(parent.shape[0], xp.int64)
-    branches = xp.flatnonzero(parent >= 0)
-    # A branch counts on from the row it forks at; one round per level of nesting.
-    while branches.shape[0]:
-        at = parent[branches]
-        new = inside[at] + base[which[at]] + 1
-        if bool((new == base[branches]).all()):
-            break
-        base[branches] = new
-        if int(base.max()) > m:
-            raise InputError("parent", "branches that fork off each other in a circle", "a forest")
+    for at, branches in _levels(parent, which):
+        base[branches] = inside[at] + base[which[at]] + 1
     return inside + base[which]
 
 
-def _check_offsets(offsets: Array, n: int, m: int) -> None:
+def _levels(parent: Array, which: Array) -> Iterator[tuple[Array, Array]]:
+    """Yield the branches of one depth of nesting after the other, with the rows they fork at; refuse a circle."""
+    xp = namespace(parent)
+    placed = parent < 0
+    waiting = xp.flatnonzero(~placed)
+    while waiting.shape[0]:
+        ready = placed[which[parent[waiting]]]
+        if not bool(ready.any()):
+            raise InputError("parent", "branches that fork off each other in a circle", "a forest")
+        yield parent[waiting[ready]], waiting[ready]
+        placed[waiting[ready]] = True
+        waiting = waiting[~ready]
+
+
+def _check_offsets(offsets: Array, n: int, m: int) -> Array:
     if offsets.ndim != 1 or n < 1 or offsets.dtype.kind not in "iu":
         raise InputError(
             "offsets", f"shape {tuple(offsets.shape)} of {offsets.dtype}", "integers, one more than trajectories"
         )
+    offsets = offsets.astype(namespace(offsets).int64)
     if int(offsets[0]) != 0 or int(offsets[-1]) != m or bool((offsets[1:] < offsets[:-1]).any()):
         raise InputError(
             "offsets", f"from {int(offsets[0])} to {int(offsets[-1])}", f"a rise from 0 to {m}, the number of rows"
         )
+    return offsets
+
+
+def _rewards(reward: Array, m: int) -> Array:
+    xp = namespace(reward)
+    if xp is np:
+        reward = as_column(reward, "reward", m)
+    return reward.astype(xp.float64) if reward.dtype.kind in "iub" else reward
+
+
+def _one_integer_each(values: Array, field: str, size: int, per: str = "row") -> Array:
+    if tuple(values.shape) != (size,) or values.dtype.kind not in "iub":
+        raise InputError(field, f"shape {tuple(values.shape)} of {values.dtype}", f"({size},), one integer per {per}")
+    return values.astype(namespace(values).int64, copy=False)
 
 
 def _check_shapes(rollouts: Rollouts, n: int, m: int) -> None:
-    for name in ("observation", "action", "reward", "step"):
-        if tuple(getattr(rollouts, name).shape) != (m,):
-            raise InputError(name, f"shape {tuple(getattr(rollouts, name).shape)}", f"({m},), one entry per row")
-    for name in ("parent", "terminated"):
-        if tuple(getattr(rollouts, name).shape) != (n,):
-            raise InputError(name, f"shape {tuple(getattr(rollouts, name).shape)}", f"({n},), one entry per trajectory")
+    if tuple(rollouts.terminated.shape) != (n,):
+        raise InputError("terminated", f"shape {tuple(rollouts.terminated.shape)}", f"({n},), one entry per trajectory")
     for name, values in rollouts.columns.items():
         if values.shape[:1] != (m,):
             raise InputError(f"column {name}", f"shape {tuple(values.shape)}", f"{m} rows")
@@ -293,15 +305,18 @@ def _check_shapes(rollouts: Rollouts, n: int, m: int) -> None:
             raise InputError(f"trajectory column {name}", f"shape {tuple(values.shape)}", f"{n} rows")
 
 
-def _check_parents(rollouts: Rollouts) -> None:
-    parent = rollouts.parent
+def _check_parents(parent: Array, offsets: Array, group: Array, n: int, m: int) -> Array:
+    parent = _one_integer_each(parent, "parent", n, "trajectory")
+    if bool((parent < -1).any()) or bool((parent >= m).any()):
+        raise InputError("parent", f"rows from {int(parent.min())} to {int(parent.max())}", f"-1 or a row below {m}")
     branches = parent >= 0
-    if bool((parent < -1).any()) or bool((parent >= rollouts.n_rows).any()):
-        raise InputError(
-            "parent", f"rows from {int(parent.min())} to {int(parent.max())}", f"-1 or a row below {rollouts.n_rows}"
-        )
-    if bool((rollouts.group_rows[parent[branches]] != rollouts.group[branches]).any()):
-        raise InputError("parent", "a row of another group", "a row of the branch's own group")
+    if bool(branches.any()):
+        which = rows_of(offsets, m)
+        if bool((group[which[parent[branches]]] != group[branches]).any()):
+            raise InputError("parent", "a row of another group", "a row of the branch's own group")
+        for _ in _levels(parent, which):
+            pass
+    return parent
 
 
 def _check_batches(rollouts: Rollouts) -> None:

@@ -23,7 +23,9 @@ def intern(labels: Any, field: str) -> tuple[np.ndarray, np.ndarray]:
     array = labels if isinstance(labels, (list, tuple)) else to_numpy(labels)
     if not isinstance(array, np.ndarray):
         kinds = {type(label) for label in array}
-        array = np.asarray(array) if kinds <= {int, bool, np.int64, np.int32} else array
+        plain = np.asarray(array) if kinds <= {int, bool, np.int64, np.int32} else None
+        # NumPy turns integers of both signs beyond 2^63 into floats; those stay Python integers.
+        array = plain if plain is not None and plain.dtype.kind in "iub" else array
     if isinstance(array, np.ndarray):
         if array.ndim != 1:
             raise InputError(field, f"an array of shape {array.shape}", "one label per row")
@@ -74,10 +76,18 @@ def _intern_objects(labels: Sequence[Any], field: str) -> tuple[np.ndarray, np.n
 
 
 def as_column(values: Any, field: str, rows: int, kind: str = "number") -> np.ndarray:
-    """Return `values` as an array with `rows` rows, or raise an InputError that names the field."""
-    array = to_numpy(values)
+    """Return `values` as an array with `rows` rows, or raise an InputError that names the field.
+
+    `kind="number"` asks for one real number per row, "any" takes any further axes and any type.
+    """
+    try:
+        array = to_numpy(values)
+    except ValueError:
+        raise InputError(field, "entries of unequal shape", f"{rows} rows of one shape") from None
     if array.shape[:1] != (rows,):
         raise InputError(field, f"shape {array.shape}", f"{rows} rows")
+    if kind == "number" and array.ndim != 1:
+        raise InputError(field, f"shape {array.shape}", f"({rows},), one number per row")
     if kind == "number" and array.dtype.kind not in "iufb":
         raise InputError(field, f"values of type {array.dtype}", "numbers")
     if array.dtype.byteorder not in "=|":

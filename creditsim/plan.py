@@ -15,10 +15,12 @@ from creditsim.sampling.designs.base import DESIGNS
 from creditsim.signals.base import SIGNALS
 from creditsim.updates.base import UPDATES
 
-__all__ = ["RECORDABLE", "Plan", "check"]
+__all__ = ["RECORDABLE", "SAMPLED", "Plan", "check"]
 
+SAMPLED = ("state", "next_state", "context", "log_prob")
+"""Columns that every sampler makes."""
 RECORDABLE = ("entropy", "sum_pi_squared")
-"""Columns that the sampler makes when asked."""
+"""Columns that it makes when asked."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,7 @@ def check(method: Method, **params: Mapping[str, Any]) -> Plan:
             field = f"method {method.name} part"
             raise UnknownNameError(field, repr(kind), " | ".join(sorted(kinds)), nearest(kind, kinds))
     design = _bind(DESIGNS, "design", method.design, params.get("design", {}))
-    signals = tuple(
-        _bind(SIGNALS, "signal", use, params.get(parse_spec(use.spec)[0], {})) for use in method.signals
-    )
+    signals = tuple(_bind(SIGNALS, "signal", use, params.get(parse_spec(use.spec)[0], {})) for use in method.signals)
     estimator = resolve_estimator(method.estimator.spec, **{**method.estimator.params, **params.get("estimator", {})})
     update = _bind(UPDATES, "update", method.update, params.get("update", {}))
     parts = [design, *signals, estimator, update]
@@ -69,7 +69,7 @@ def check(method: Method, **params: Mapping[str, Any]) -> Plan:
 
 
 def _match(method: Method, parts: Iterable[Bound]) -> None:
-    have = {*FIELDS, *RECORDABLE}
+    have = {*FIELDS, *SAMPLED, *RECORDABLE}
     for bound in parts:
         for name in bound.part.needs:
             if name not in have:
@@ -80,6 +80,8 @@ def _match(method: Method, parts: Iterable[Bound]) -> None:
                     _maker(name) or nearest(name, have),
                 )
         have |= set(bound.part.makes)
+        if bound.part.kind == "estimator":
+            have.add("advantage")  # whatever else it makes; a user's own function declares nothing
 
 
 def _maker(column: str) -> str | None:

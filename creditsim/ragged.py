@@ -6,6 +6,7 @@ from creditsim.arrays import Array, namespace
 from creditsim.errors import InputError
 
 __all__ = [
+    "checked_index",
     "dense",
     "leaf_paths",
     "moved_parents",
@@ -38,6 +39,20 @@ def ranges(starts: Array, offsets: Array) -> Array:
     m = int(offsets[-1])
     which = rows_of(offsets, m)
     return (starts - offsets[:-1])[which] + namespace(offsets).arange(m)
+
+
+def checked_index(index: Array, n: int) -> Array:
+    """Return (K,) trajectory numbers from numbers or a mask."""
+    xp = namespace(index)
+    if index.dtype.kind == "b" and index.shape == (n,):
+        return xp.flatnonzero(index)
+    if index.shape[0] == 0:
+        return index.astype(xp.int64)
+    if index.ndim != 1 or index.dtype.kind not in "iu" or int(index.min()) < 0 or int(index.max()) >= n:
+        raise InputError(
+            "trajectories", f"shape {tuple(index.shape)} of {index.dtype}", f"numbers in 0..{n - 1}, or a mask ({n},)"
+        )
+    return index
 
 
 def dense(ids: Array) -> Array:

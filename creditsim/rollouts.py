@@ -6,20 +6,41 @@ which it goes on, and M counts what was generated.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from functools import cached_property, wraps
+from typing import Any, TypeVar
 
 import numpy as np
 
 from creditsim import ragged
-from creditsim.arrays import Array, is_torch, namespace, native
+from creditsim.arrays import Array, is_torch, namespace, native, restorer, to_numpy
 from creditsim.errors import InputError, MissingColumnError, nearest
 
 __all__ = ["FIELDS", "Rollouts"]
 
 FIELDS = ("offsets", "parent", "group", "batch", "terminated", "observation", "action", "reward", "step")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _on_native(method: F) -> F:
+    """Let a method written for NumPy and CuPy serve torch tensors, which share memory with one of the two."""
+
+    @wraps(method)
+    def call(self: Rollouts, *arguments: Any, **options: Any) -> Any:
+        if not is_torch(self.offsets):
+            return method(self, *arguments, **options)
+        share = restorer(self.offsets)
+
+        def back(value: Any) -> Any:
+            return value.map_arrays(share) if isinstance(value, Rollouts) else share(value)
+
+        options = {name: native(value) for name, value in options.items()}
+        result = method(self.native(), *map(native, arguments), **options)
+        return tuple(map(back, result)) if isinstance(result, tuple) else back(result)
+
+    return call  # pyright: ignore[reportReturnType] # the wrapper takes what the method takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,31 +121,37 @@ class Rollouts:
         return self.offsets[1:] - self.offsets[:-1]
 
     @cached_property
+    @_on_native
     def is_tree(self) -> bool:
         """Whether any trajectory branches off another."""
         return bool((self.parent >= 0).any())
 
     @cached_property
+    @_on_native
     def trajectory(self) -> Array:
         """(M,) trajectory of each row."""
         return ragged.rows_of(self.offsets, self.n_rows)
 
     @cached_property
+    @_on_native
     def group_rows(self) -> Array:
         """(M,) group of each row."""
         return ragged.repeated(self.group, self.offsets, self.n_rows)
 
     @cached_property
+    @_on_native
     def batch_rows(self) -> Array:
         """(M,) batch of each row."""
         return ragged.repeated(self.batch, self.offsets, self.n_rows)
 
     @cached_property
+    @_on_native
     def previous(self) -> Array:
         """(M,) the row before each row, through the fork where a branch begins; -1 at the start of an episode."""
         return ragged.previous_rows(self.offsets, self.parent, self.n_rows)
 
     @cached_property
+    @_on_native
     def first_row(self) -> Array:
         """(M,) bool: the first row of its trajectory."""
         xp = namespace(self.offsets)
@@ -181,6 +208,7 @@ class Rollouts:
         # Rollouts that are native already keep what they have derived and cached.
         return self.map_arrays(native) if any(is_torch(array) for array in arrays) else self
 
+    @_on_native
     def siblings(self) -> tuple[Array, int]:
         """Return ids (M,) that rows share when they come after the same row, and how many ids there are.
 
@@ -188,15 +216,14 @@ class Rollouts:
         """
         return ragged.sibling_ids(self.previous, self.group_rows, self.n_groups)
 
+    @_on_native
     def take(self, trajectories: Array, group: Array | None = None, batch: Array | None = None) -> Rollouts:
         """Return the trajectories named, in that order, repeats allowed; `group` and `batch` relabel them.
 
         Ids are made dense again. In a tree each trajectory's parent must be taken too, and none may be taken twice.
         """
         xp = namespace(self.offsets)
-        index = xp.asarray(trajectories)
-        if index.dtype.kind == "b":
-            index = xp.flatnonzero(index)
+        index = ragged.checked_index(xp.asarray(trajectories), self.n_trajectories)
         length = self.length[index]
         offsets = xp.zeros(index.shape[0] + 1, self.offsets.dtype)
         offsets[1:] = xp.cumsum(length)
@@ -204,11 +231,18 @@ class Rollouts:
         parent = self.parent[index]
         if self.is_tree:
             parent = ragged.moved_parents(parent, rows, self.n_rows)
+        groups = self.group[index] if group is None else xp.asarray(group)
+        batches = self.batch[index] if batch is None else xp.asarray(batch)
+        for name, ids in (("group", groups), ("batch", batches)):
+            if ids.shape != index.shape:
+                raise InputError(name, f"shape {tuple(ids.shape)}", f"{tuple(index.shape)}, one id per trajectory")
+        names = {"traj": index} | ({"group": groups} if group is None else {})
+        names |= {"batch": batches} if batch is None else {}
         return Rollouts(
             offsets=offsets,
             parent=parent,
-            group=ragged.dense(self.group[index] if group is None else xp.asarray(group)),
-            batch=ragged.dense(self.batch[index] if batch is None else xp.asarray(batch)),
+            group=ragged.dense(groups),
+            batch=ragged.dense(batches),
             terminated=self.terminated[index],
             observation=self.observation[rows],
             action=self.action[rows],
@@ -216,9 +250,10 @@ class Rollouts:
             step=self.step[rows],
             columns={name: values[rows] for name, values in self.columns.items()},
             trajectory_columns={name: values[index] for name, values in self.trajectory_columns.items()},
-            labels=self.labels,
+            labels=_relabelled(self.labels, names),
         )
 
+    @_on_native
     def paths(self) -> tuple[Rollouts, Array]:
         """Unroll a tree: one trajectory per leaf, prefixes repeated.
 
@@ -239,10 +274,11 @@ class Rollouts:
             step=self.step[rows],
             columns={name: values[rows] for name, values in self.columns.items()},
             trajectory_columns={name: values[leaf] for name, values in self.trajectory_columns.items()},
-            labels=self.labels,
+            labels={**self.labels, **_relabelled(self.labels, {"traj": leaf})},
         )
         return unrolled, rows
 
+    @_on_native
     def steps(self) -> tuple[Rollouts, Array]:
         """Fold decisions into steps.
 
@@ -253,6 +289,7 @@ class Rollouts:
         """
         return _fold_steps(self)
 
+    @_on_native
     def to_input_order(self, values: Array) -> Array:
         """Bring an array per row back to the row order of `from_steps`' input."""
         if self.row_order is None:
@@ -260,6 +297,16 @@ class Rollouts:
         out = namespace(values).empty_like(values)
         out[self.row_order] = values
         return out
+
+
+def _relabelled(labels: Mapping[str, Array], kept: Mapping[str, Array]) -> dict[str, Array]:
+    """Return labels after trajectories were taken; `kept` holds the old ids, whose order making them dense keeps."""
+    out = {name: labels[name] for name in ("observation", "action") if name in labels}
+    for name, ids in kept.items():
+        if name in labels:
+            old = to_numpy(ids)
+            out[name] = labels[name][old if name == "traj" else np.unique(old)]
+    return out
 
 
 _FOLD = {

@@ -7,7 +7,7 @@ state, which this loop owns. Entries it makes: `replicate` (R,) the replicates' 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from creditsim.configs import parse_value
 from creditsim.errors import InputError, UnknownNameError, nearest
 from creditsim.estimators.base import Pairs, credit
-from creditsim.exact import objective, optimal, solve
+from creditsim.exact.dp import objective, optimal, solve
 from creditsim.mdp import SoftmaxPolicy, TabularMDP, make
 from creditsim.mdp.rows import TablePolicy
 from creditsim.methods import METHODS, Method, Use
@@ -24,7 +24,8 @@ from creditsim.plan import Plan, check
 from creditsim.registry import Bound, parse_spec
 from creditsim.rng import derive_seed
 from creditsim.rollouts import Rollouts
-from creditsim.sampling import TableSampler
+from creditsim.sampling.table import TableSampler
+from creditsim.sampling.tables import most_rows
 from creditsim.schedules import as_schedule, resolve
 from creditsim.segments import segment_sum
 from creditsim.train_config import TrainConfig
@@ -46,7 +47,7 @@ class TrainResult:
     mean_return: np.ndarray
     """(U, R) mean undiscounted return of the trajectories sampled for each update."""
     success: np.ndarray
-    """(U, R) share of those trajectories whose return is positive (or trajectory column `success`, where there is one)."""
+    """(U, R) share of those trajectories whose return is positive; trajectory column `success` where there is one."""
     theta: np.ndarray
     """(R, P) parameters in the end."""
 
@@ -68,7 +69,7 @@ def train(config: TrainConfig, *, progress: Callable[[Iterable[int]], Iterable[i
     mean_return, success = np.empty((2, config.updates, config.replicates))
     state: dict[str, Any] = {
         "replicate": config.first_replicate + np.arange(config.replicates),
-        "horizon": mdp.horizon,
+        "horizon": most_rows(mdp),
     }
     for number in progress(range(config.updates)):
         rollouts, state = _sample(config, plan, number, learner, state)
@@ -180,7 +181,9 @@ def _params(config: TrainConfig, method: Method) -> dict[str, dict[str, Any]]:
         if not (equals and dot and name and right.strip()):
             raise InputError("params", repr(text), "part.name=value, as in estimator.gamma=0.9")
         if part not in parts:
-            raise UnknownNameError("params", repr(text), " | ".join(f"{p}.name=value" for p in parts), nearest(part, parts))
+            raise UnknownNameError(
+                "params", repr(text), " | ".join(f"{p}.name=value" for p in parts), nearest(part, parts)
+            )
         field = f"params {part}.{name}"
         out.setdefault(part, {})[name] = as_schedule(parse_value(right.strip(), field), field)
     return out

@@ -1,4 +1,4 @@
-"""The settings of a training run on tables: one dataclass for Python, the command line and TOML. Imports nothing heavy."""
+"""The settings of a training run on tables: one dataclass for Python, the command line and TOML; nothing heavy here."""
 
 from __future__ import annotations
 

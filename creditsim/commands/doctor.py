@@ -61,10 +61,11 @@ def _version(distribution: str) -> str | None:
 
 
 def _devices() -> dict[str, str]:
-    from numba import config, cuda
+    import numba
+    from numba import cuda
 
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    out = {"cpu": f"{os.cpu_count()} cores, {usable} usable, {config.NUMBA_NUM_THREADS} Numba threads"}
+    out = {"cpu": f"{os.cpu_count()} cores, {usable} usable, {numba.get_num_threads()} Numba threads"}
     out["numba.cuda"] = "a CUDA device answers" if cuda.is_available() else "no CUDA device answers"
     if importlib.util.find_spec("cupy") is None:
         out["cupy"] = "not installed"

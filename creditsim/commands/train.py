@@ -85,7 +85,8 @@ def _table(summary: dict[str, Any]) -> Iterable[str]:
     yield f"{summary['method']} on {summary['environment']}"
     yield (
         f"{summary['replicates']} replicates, {summary['updates']} updates, "
-        f"{summary['trajectories_per_update']} trajectories each; estimator {parts['estimator']}, update {parts['update']}"
+        f"{summary['trajectories_per_update']} trajectories each; "
+        f"estimator {parts['estimator']}, update {parts['update']}"
     )
     yield f"{'':<22}{'start':>10}{'end':>10}{'standard error':>17}{'optimum':>10}"
     for label, name in (("exact return J", "j"), ("sampled success", "success")):

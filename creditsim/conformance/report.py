@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -46,7 +47,7 @@ def summary_line(results: Sequence[FileResult]) -> str:
     passed, total = sum(r.passed for r in results), sum(len(r.cases) for r in results)
     missed = [r.file.path.name for r in results if not r.ok]
     tail = f"misses in {', '.join(missed)}" if missed else "all within tolerance"
-    return f"{len(results)} files, {passed}/{total} cases: {tail}"
+    return f"{len(results)} {'file' if len(results) == 1 else 'files'}, {passed}/{total} cases: {tail}"
 
 
 def as_data(results: Sequence[FileResult]) -> dict[str, Any]:
@@ -66,22 +67,28 @@ def _file_data(result: FileResult) -> dict[str, Any]:
 
 
 def _worst_data(case: CaseResult) -> dict[str, Any]:
-    # JSON has no infinity: a value that could not be compared at all has no error to tell.
-    number = {name: v if v < float("inf") else None for name, v in vars(case.worst).items() if name == "error"}
-    return {"case": case.case.name, "place": case.worst.place, **number}
+    return {"case": case.case.name, "place": case.worst.place, "error": _finite(case.worst.error)}
 
 
 def _failure_data(failure: CaseResult) -> dict[str, Any]:
     case = failure.case
-    misses = [{"place": m.place, "got": m.got, "want": m.want} for m in failure.misses]
     return {
         "case": case.name,
         "params": case.params,
         "inputs": case.inputs,
-        "got": failure.got,
+        "got": _finite(failure.got),
         "want": case.expected,
-        "misses": misses,
+        "misses": [{"place": m.place, "got": _finite(m.got), "want": m.want} for m in failure.misses],
     }
+
+
+def _finite(value: Any) -> Any:
+    """JSON has neither NaN nor infinity: null stands for both."""
+    if isinstance(value, Mapping):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _block(title: str, values: Mapping[str, Any]) -> Iterator[str]:

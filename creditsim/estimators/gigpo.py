@@ -109,8 +109,8 @@ def gigpo_similarity(
     """GiGPO whose step groups are clusters of similar observation texts instead of equal observations.
 
     Rows of a task group are walked in the order of the rollouts; a row joins the first cluster whose first member is
-    similar to it, difflib.SequenceMatcher(None, row, member).ratio() >= threshold, or opens a new one. The rest, all
-    columns and conventions included, is `gigpo`.
+    similar to it, difflib.SequenceMatcher(None, row, member).ratio() >= threshold, or opens a new one (code:
+    verl-agent). The rest, all columns and conventions included, is `gigpo`.
     The search is sequential and runs on the host, also for arrays on a GPU; its result depends on the order of rows.
     In: as `gigpo`, and `rollouts.labels["observation"]`, the text of each observation id.
     Errors: as `gigpo`; InputError for a threshold outside (0, 1] and for observations that are no texts.

@@ -99,7 +99,7 @@ def hgpo(
         levels = levels + present
 
     if base_group:
-        add(base, xp.ones(rollouts.n_rows, bool), 1.0)
+        add(base, live_rows(rollouts), 1.0)
     for length, (ids, n) in enumerate(_windows(rollouts, K), start=1):
         a = segment_normalise(step_score, ids, n, scale=scale, ddof=ddof, eps=eps)
         count = segment_count(step_score, ids, n)

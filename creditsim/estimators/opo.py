@@ -10,7 +10,7 @@ from creditsim.estimators.base import estimator
 from creditsim.estimators.scores import Masked, entries, episode_score
 from creditsim.estimators.whiten import weighted_centre
 from creditsim.rollouts import Rollouts
-from creditsim.segments import segment_count, segment_sum
+from creditsim.segments import segment_count
 from creditsim.segments.api import Singleton
 
 __all__ = ["opo"]
@@ -52,9 +52,7 @@ def opo(
     choose("singleton", singleton, ("zero", "raw"))
     entry = entries(rollouts, episode_score(rollouts), "trajectory", masked)
     xp = namespace(entry.score)
-    weight = entry.tokens
-    if length == "steps":
-        weight = segment_sum(xp.where(entry.live, 1.0, 0.0), rollouts.trajectory, rollouts.n_trajectories)
+    weight = entry.tokens if length == "tokens" else entry.total(xp.ones(rollouts.n_rows))
     result = weighted_centre(entry.score, entry.group, rollouts.n_groups, weight)
     if singleton == "raw":
         alone = segment_count(entry.score, entry.group, rollouts.n_groups) == 1

@@ -9,7 +9,7 @@ from creditsim.errors import InputError, choose
 from creditsim.estimators.base import estimator
 from creditsim.estimators.scores import Masked, Weighting, check_number, entries, episode_score
 from creditsim.rollouts import Rollouts
-from creditsim.segments import segment_count, segment_max, segment_rank, segment_std
+from creditsim.segments import segment_count, segment_max, segment_std
 
 __all__ = ["grpo_passk"]
 
@@ -63,10 +63,10 @@ def grpo_passk(
     count = segment_count(x, ids, n)
     if singleton == "raise" and bool((count == 1).any()):
         raise InputError("group", f"a group of one (group {int(xp.argmax(count == 1))})", "groups of two or more")
-    rank = segment_rank(x, ids, n)
-    best = (rank >= 0) & (rank == count[ids] - 1)
+    best = (ids >= 0) & (x == segment_max(x, ids, n)[ids])
     second = segment_max(x, xp.where(best, -1, ids), n)
-    lead = xp.where(best & (count[ids] > 1), x - second[ids], 0.0)
+    leads = (segment_count(x, ids, n, where=best) == 1) & (count > 1)
+    lead = xp.where(best & leads[ids], x - second[ids], 0.0)
     if scale == "std":
         deviation = segment_std(x, ids, n, ddof=ddof) + eps
         lead = lead / xp.where(deviation > 0, deviation, 1.0)[ids]

@@ -19,6 +19,7 @@ __all__ = [
     "check_number",
     "entries",
     "episode_score",
+    "has_mask",
     "live_rows",
     "members",
     "reward_table",
@@ -56,14 +57,21 @@ def reward_table(rollouts: Rollouts, weights: Sequence[float], needed_by: str) -
 
 def live_rows(rollouts: Rollouts, masked: Masked = "exclude") -> Array:
     """(M,) bool: rows that enter statistics; `exclude` leaves out rows of `weight` 0, `include` keeps all."""
-    choose("masked", masked, ("exclude", "include"))
-    if masked == "include" or "weight" not in rollouts.columns:
+    if not has_mask(rollouts, masked):
         return namespace(rollouts.reward).ones(rollouts.n_rows, bool)
     return rollouts.columns["weight"] != 0
 
 
+def has_mask(rollouts: Rollouts, masked: Masked) -> bool:
+    """Whether any row may be left out of statistics."""
+    choose("masked", masked, ("exclude", "include"))
+    return masked == "exclude" and "weight" in rollouts.columns
+
+
 def members(rollouts: Rollouts, masked: Masked = "exclude") -> Array:
     """(N,) bool: trajectories that enter statistics, those with at least one live row."""
+    if not has_mask(rollouts, masked):
+        return rollouts.length > 0
     live = live_rows(rollouts, masked)
     return segment_count(rollouts.reward, rollouts.trajectory, rollouts.n_trajectories, where=live) > 0
 
@@ -75,7 +83,7 @@ def token_weight(rollouts: Rollouts) -> Array:
     return namespace(rollouts.reward).ones(rollouts.n_rows)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Entries:
     """The E entries of group statistics: one per trajectory, or one per row, each with its trajectory's score.
 
@@ -85,7 +93,7 @@ class Entries:
     `score`   (E,) float    score of the entry's trajectory
     `group`   (E,) int64    segment ids; -1 for entries that enter no statistics
     `batch`   (E,) int64    the same for batches
-    `tokens`  (E,)          tokens of the entry
+    `live`    (M,) bool     rows that get credit; None where all do
     ========= ============= ==========================================================================
     """
 
@@ -93,15 +101,24 @@ class Entries:
     score: Array
     group: Array
     batch: Array
-    tokens: Array
-    live: Array
-    """(M,) bool: rows that get credit."""
+    live: Array | None
     per_row: bool
+
+    @property
+    def tokens(self) -> Array:
+        """(E,) tokens of the live rows of each entry."""
+        return self.total(token_weight(self.rollouts))
+
+    def total(self, values: Array) -> Array:
+        """Sum of a value per row over the live rows of each entry, (M,) -> (E,)."""
+        if self.live is not None:
+            values = namespace(values).where(self.live, values, 0.0)
+        return values if self.per_row else segment_sum(values, self.rollouts.trajectory, self.rollouts.n_trajectories)
 
     def to_rows(self, values: Array) -> Array:
         """Repeat a value per entry to rows, (E,) -> (M,); rows that are not live get 0."""
         rows = values if self.per_row else repeat_to_rows(values, self.rollouts.offsets)
-        return namespace(rows).where(self.live, rows, 0.0)
+        return rows if self.live is None else namespace(rows).where(self.live, rows, 0.0)
 
 
 def entries(rollouts: Rollouts, score: Array, weighting: Weighting, masked: Masked) -> Entries:
@@ -112,20 +129,13 @@ def entries(rollouts: Rollouts, score: Array, weighting: Weighting, masked: Mask
     """
     choose("weighting", weighting, ("trajectory", "step"))
     xp = namespace(rollouts.reward)
-    live = live_rows(rollouts, masked)
-    tokens = token_weight(rollouts)
-    if weighting == "step":
-        keep, group, batch = live, rollouts.group_rows, rollouts.batch_rows
-        score = score[rollouts.trajectory]
+    per_row = weighting == "step"
+    live = live_rows(rollouts, masked) if has_mask(rollouts, masked) else None
+    if per_row:
+        score, group, batch = score[rollouts.trajectory], rollouts.group_rows, rollouts.batch_rows
     else:
-        keep, group, batch = members(rollouts, masked), rollouts.group, rollouts.batch
-        tokens = segment_sum(xp.where(live, tokens, 0.0), rollouts.trajectory, rollouts.n_trajectories)
-    return Entries(
-        rollouts=rollouts,
-        score=score,
-        group=xp.where(keep, group, -1),
-        batch=xp.where(keep, batch, -1),
-        tokens=tokens,
-        live=live,
-        per_row=weighting == "step",
-    )
+        group, batch = rollouts.group, rollouts.batch
+    keep = live if per_row else members(rollouts, masked)
+    if keep is not None:
+        group, batch = xp.where(keep, group, -1), xp.where(keep, batch, -1)
+    return Entries(rollouts, score, group, batch, live, per_row)

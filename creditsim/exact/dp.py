@@ -44,7 +44,7 @@ class Solution:
 
     @cached_property
     def q(self) -> np.ndarray:
-        """(H+1,S,A): Q_n(s,a) = E[r + gamma^tick V_{n - tick}(s')]; 0 where nobody acts (terminal, forbidden, n = 0)."""
+        """(H+1,S,A): Q_n(s,a) = E[r + gamma^tick V_{n-tick}(s')]; 0 where nobody acts (terminal, forbidden, n = 0)."""
         q = np.empty((*self.value.shape, self.mdp.n_actions))
         q[0] = 0.0
         look_ahead(self.sweep.place, self.sweep.weight, self.sweep.reward, self.value, q)
@@ -61,7 +61,7 @@ class Solution:
         sweep = prepare(self.mdp, 1.0)
         mass = np.zeros_like(self.value)
         mass[-1] = self.mdp.start
-        forward(sweep.place, sweep.weight, sweep.order, self.pi, mass)
+        forward(sweep.place, sweep.weight, sweep.reward, sweep.order, self.pi, *sweep.scratch(), mass)
         return mass
 
     @property
@@ -101,16 +101,14 @@ class Solution:
         return horizon - step, state, action
 
 
-def solve(
-    mdp: TabularMDP, pi: np.ndarray, gamma: float | None = None, *, reward: np.ndarray | None = None
-) -> Solution:
+def solve(mdp: TabularMDP, pi: np.ndarray, gamma: float | None = None, *, reward: np.ndarray | None = None) -> Solution:
     """Solve a policy exactly by backward induction.
 
     V_n(s) = sum_a pi(a|s) sum_b p_b [r_b + d(s_b) V_{n - tick(s_b)}(s_b)], d = 0 into terminal states, gamma where a
     step begins, 1 inside a step. Parameters: `pi` (S,A), or (H,S,A) with one table per step; `gamma` (default: the
     MDP's); `reward` (S,A,B) in place of the MDP's (one objective, or 1 for lengths). Errors: InputError for
-    probabilities of another shape or that do not sum to 1, mass on forbidden actions, gamma outside [0, 1], NaN rewards,
-    steps that never end. Source: inferred (Bellman's equation with steps that begin at marked states).
+    probabilities of another shape or that do not sum to 1, mass on forbidden actions, gamma outside [0, 1], NaN
+    rewards, steps that never end. Source: inferred (Bellman's equation with steps that begin at marked states).
     """
     table = check_probabilities(mdp, pi)
     table = np.ascontiguousarray(table[None] if table.ndim == 2 else table)
@@ -120,7 +118,7 @@ def solve(
     sweep = prepare(mdp, discount, reward)
     value = np.empty((mdp.horizon + 1, mdp.n_states))
     value[0] = 0.0
-    backward(sweep.place, sweep.weight, sweep.reward, sweep.order, table, value)
+    backward(sweep.place, sweep.weight, sweep.reward, sweep.order, table, *sweep.scratch(), value)
     return Solution(mdp, discount, table, value, sweep)
 
 

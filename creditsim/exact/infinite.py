@@ -54,7 +54,9 @@ def _matrix(mdp: TabularMDP, weight: np.ndarray) -> sparse.csr_array:
 
     width = mdp.n_actions * mdp.n_successors
     rows = np.arange(0, mdp.n_states * width + 1, width)
-    matrix = sparse.csr_array((weight.ravel(), mdp.successor.ravel(), rows), shape=(mdp.n_states, mdp.n_states))
+    # A copy: `sum_duplicates` sorts the indices in place, and those are the MDP's own.
+    to = mdp.successor.ravel().copy()
+    matrix = sparse.csr_array((weight.ravel(), to, rows), shape=(mdp.n_states, mdp.n_states))
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     return matrix

@@ -104,9 +104,7 @@ def _product(mdp: TabularMDP, nothing: Hashable, enter: Callable[..., Hashable],
     origin, action, branch, target = np.array(arcs).reshape(-1, 4).T
     successor[origin, action, branch] = target
     seen: dict[tuple[Hashable, int], int] = {}
-    context = [
-        seen.setdefault(key, len(seen)) for key in zip(memories, mdp.context[state].tolist(), strict=True)
-    ]
+    context = [seen.setdefault(key, len(seen)) for key in zip(memories, mdp.context[state].tolist(), strict=True)]
     product = TabularMDP.build(
         successor=successor,
         probability=mdp.probability[state],

@@ -51,7 +51,7 @@ def masked_softmax(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _logit_weight(pi: np.ndarray, mask: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """(..., S, A) what a weight on d log pi(a|s) puts on the logits of s: w_a - pi_a sum_a' w_a' over allowed actions."""
+    """(..., S, A) what a weight on d log pi(a|s) puts on the logits: w_a - pi_a sum_a' w_a', allowed actions only."""
     weight = np.where(mask, weight, 0.0)
     return np.where(mask, weight - pi * weight.sum(axis=-1, keepdims=True), 0.0)
 

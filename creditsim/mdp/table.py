@@ -173,8 +173,9 @@ class TabularMDP:
                 raise InputError(field, int(getattr(self, field).min()), "ids >= 0")
         _check_distribution("start", self.start[None])
         active = ~self.terminal[:, None] & self.mask
-        if not active.any(axis=1)[~self.terminal].all():
-            state = int(np.flatnonzero(~active.any(axis=1) & ~self.terminal)[0])
+        stuck = np.flatnonzero(~np.any(active, axis=1) & ~self.terminal)
+        if stuck.size:
+            state = int(stuck[0])
             raise InputError(
                 "mask", f"state {state} without an allowed action", "an action in every state that is not terminal"
             )

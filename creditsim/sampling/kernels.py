@@ -2,8 +2,8 @@
 
 Episodes go side by side, in lanes: their random words come from one vectorised loop, and their chains of dependent
 look-ups overlap. An episode that is over walks on the spot in the sink. Which words an episode gets depends on its own
-number only, so neither lanes nor threads nor chunks can change a bit. All indices are unsigned: signed ones would be
-checked for wrapping, and a mix of both would turn into floats.
+number only, so neither lanes nor threads nor chunks can change a bit. All look-ups are by unsigned index: signed ones
+would be checked for wrapping, and a mix of both would turn into floats.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _advance = kernel(advance, inline=True)
 
 
 @kernel(inline=True)
-def _episode_words(words, low, high, number, stream, block, purpose, k0, k1):
-    for lane in range(high - low):
-        n = number[low + lane]
+def _episode_words(words, number, stream, block, purpose, k0, k1):
+    for lane in range(number.shape[0]):
+        n = number[lane]
         top = purpose | ((n >> _HALF) << _EIGHT)
-        w0, w1, w2, w3 = philox(n & _MASK, block, stream[low + lane], top, k0, k1)
+        w0, w1, w2, w3 = philox(n & _MASK, block, stream[lane], top, k0, k1)
         words[0, lane] = w0
         words[1, lane] = w1
         words[2, lane] = w2
@@ -39,18 +39,28 @@ def _episode_words(words, low, high, number, stream, block, purpose, k0, k1):
 
 
 @kernel(inline=True)
-def _joint_slot(words, j, lane, wide, place, bits, threshold):
-    # A draw's bucket is the low bits of its first word, its level the high 28 bits of its last one.
-    bucket = np.uint64(words[j, lane]) & ((_ONE << bits) - _ONE)
-    level = np.uint64(words[j + wide, lane]) >> _LEVEL_SHIFT
-    return _draw(place << bits, bucket, level, threshold)
+def _slot(bucket_word, level_word, table, bits, threshold):
+    # A draw's bucket is the low bits of one word, its level the high 28 bits of the same word or of the next.
+    bucket = np.uint64(bucket_word) & ((_ONE << bits) - _ONE)
+    return _draw(table << bits, bucket, np.uint64(level_word) >> _LEVEL_SHIFT, threshold)
 
 
 @kernel(inline=True)
-def _staged_slot(words, j, lane, wide, place, first, actions, bits, threshold, pick_bits, pick_threshold, pick_action):
-    picked = _joint_slot(words, j, lane, wide, first + place, pick_bits, pick_threshold)
-    row = place * actions + np.uint64(pick_action[picked])
-    return _joint_slot(words, j + 1 + wide, lane, wide, row, bits, threshold)
+def _decide(slots, w, j, wide, place, first, layout, tables):
+    # One decision in every lane: `slots` gets what was drawn.
+    bits, pick_bits, _, _, actions, _, _ = layout
+    threshold, _, pick_threshold, pick_action, _ = tables
+    low, level = w[j], w[j + wide]
+    if pick_threshold.shape[0] == 0:
+        for lane in range(first.shape[0]):
+            slots[lane] = _slot(low[lane], level[lane], np.uint64(place[lane]), bits, threshold)
+    else:
+        next_low, next_level = w[j + 1 + wide], w[j + 1 + 2 * wide]
+        for lane in range(first.shape[0]):
+            here = np.uint64(place[lane])
+            picked = _slot(low[lane], level[lane], np.uint64(first[lane]) + here, pick_bits, pick_threshold)
+            row = here * actions + np.uint64(pick_action[picked])
+            slots[lane] = _slot(next_low[lane], next_level[lane], row, bits, threshold)
 
 
 @kernel(parallel=True)
@@ -60,46 +70,41 @@ def record(codes, length, terminated, start, step, stop, first, number, stream, 
     Out: `codes` (N, most rows), of which row i holds `length[i]`; `length`, `terminated` (N,). In, all (N,): `start`
     uint32 places, `step` the step each begins at, `stop` the step that may not begin, `first` uint32 table of the
     policy's own first state, `number` and `stream` uint64 of the random words. `key` two words, `purpose` uint64,
-    `layout` and `tables` as `Tables` gives them, `work` = (words (chunks, 4, lanes), places (chunks, lanes)) uint32.
+    `layout` and `tables` as `Tables` gives them, `work` = (words (chunks, 4, lanes), places and slots
+    (chunks, 2, lanes)) uint32.
     """
-    bits, pick_bits, wide, sink, actions, stride, uniform = layout
-    threshold, move, pick_threshold, pick_action, _ = tables
-    words, places = work
+    _, _, wide, sink, _, stride, uniform = layout
+    move = tables[1]
+    words, scratch = work
+    last = np.uint32(sink)
     n, rows = codes.shape
-    chunks, lanes = places.shape
+    chunks, _, lanes = scratch.shape
     blocks = (n + lanes - 1) // lanes
     for chunk in prange(chunks):
-        w, place = words[chunk], places[chunk]
+        w, place, slots = words[chunk], scratch[chunk, 0], scratch[chunk, 1]
         for index in range(blocks * chunk // chunks, blocks * (chunk + 1) // chunks):
             low = index * lanes
             high = min(low + lanes, n)
-            most = 0
+            numbers, streams, firsts, out = number[low:high], stream[low:high], first[low:high], codes[low:high]
+            most = np.int64(0)
             for lane in range(high - low):
                 place[lane] = start[low + lane]
                 most = max(most, stop[low + lane] - step[low + lane])
             most = min(most, rows) if uniform else rows
             at, block, alive = 0, _ZERO, True
             while alive and at < most:
-                _episode_words(w, low, high, number, stream, block, purpose, key[0], key[1])
+                _episode_words(w, numbers, streams, block, purpose, key[0], key[1])
                 block += _ONE
                 for j in range(0, min(4, (most - at) * stride), stride):
-                    if pick_threshold.shape[0] == 0:
-                        for lane in range(high - low):
-                            slot = _joint_slot(w, j, lane, wide, np.uint64(place[lane]), bits, threshold)
-                            codes[low + lane, at] = slot
-                            place[lane] = np.uint64(move[slot]) >> _TWO
-                    else:
-                        for lane in range(high - low):
-                            slot = _staged_slot(
-                                w, j, lane, wide, np.uint64(place[lane]), np.uint64(first[low + lane]), actions,
-                                bits, threshold, pick_bits, pick_threshold, pick_action,
-                            )  # fmt: skip
-                            codes[low + lane, at] = slot
-                            place[lane] = np.uint64(move[slot]) >> _TWO
+                    _decide(slots, w, j, wide, place, firsts, layout, tables)
+                    for lane in range(high - low):
+                        slot = np.uint64(slots[lane])
+                        out[lane, at] = slot
+                        place[lane] = np.uint64(move[slot]) >> _TWO
                     at += 1
                 alive = False
                 for lane in range(high - low):
-                    alive |= place[lane] != sink
+                    alive |= place[lane] != last
             for episode in range(low, high):
                 if uniform and place[episode - low] != sink:
                     length[episode], terminated[episode] = min(stop[episode] - step[episode], at), False
@@ -125,57 +130,45 @@ def reduce(value, length, terminated, start, discount, rows, first, number, stre
     """Walk N episodes from `start` to the end and keep only return, length and whether a terminal state was reached.
 
     Out, all (N,): `value` the sum of discount[step] * reward, `length` in decisions, `terminated`. `discount` (H,) by
-    step; `rows` the most decisions of an episode. The rest as in `record`; `work` = (words (chunks, 4, lanes),
-    places (chunks, lanes), counters (chunks, 3, lanes) int64, sums (chunks, lanes) float64).
+    step; `rows` the most decisions of an episode. The rest as in `record`; `work` = (words (chunks, 4, lanes), places,
+    slots and counts (chunks, 3, lanes), counters (chunks, 2, lanes) int64, sums (chunks, lanes) float64).
     """
-    bits, pick_bits, wide, sink, actions, stride, uniform = layout
-    threshold, move, pick_threshold, pick_action, reward = tables
-    words, places, counters, sums = work
+    _, _, wide, sink, _, stride, uniform = layout
+    move, reward = tables[1], tables[4]
+    words, scratch, counters, sums = work
     n = value.shape[0]
-    chunks, lanes = places.shape
+    chunks, _, lanes = scratch.shape
     blocks = (n + lanes - 1) // lanes
     stop = discount.shape[0]
-    signed_sink = np.int64(sink)
+    last, signed_sink = np.uint32(sink), np.int64(sink)
     for chunk in prange(chunks):
-        w, place, total = words[chunk], places[chunk], sums[chunk]
-        step, rows_of, over = counters[chunk, 0], counters[chunk, 1], counters[chunk, 2]
+        w, total, step, over = words[chunk], sums[chunk], counters[chunk, 0], counters[chunk, 1]
+        place, slots, decisions = scratch[chunk, 0], scratch[chunk, 1], scratch[chunk, 2]
         for index in range(blocks * chunk // chunks, blocks * (chunk + 1) // chunks):
             low = index * lanes
             high = min(low + lanes, n)
+            numbers, streams, firsts = number[low:high], stream[low:high], first[low:high]
             for lane in range(high - low):
                 place[lane] = start[low + lane]
                 total[lane] = 0.0
-                step[lane], rows_of[lane], over[lane] = 0, 0, 0
+                step[lane], decisions[lane], over[lane] = 0, 0, 0
             at, block, alive = 0, _ZERO, True
             while alive and at < rows:
-                _episode_words(w, low, high, number, stream, block, purpose, key[0], key[1])
+                _episode_words(w, numbers, streams, block, purpose, key[0], key[1])
                 block += _ONE
                 for j in range(0, min(4, (rows - at) * stride), stride):
                     for lane in range(high - low):
-                        rows_of[lane] += place[lane] != sink
-                    factor = discount[min(at, stop - 1)]
-                    if uniform and pick_threshold.shape[0] == 0:
+                        decisions[lane] += np.uint32(place[lane] != last)
+                    _decide(slots, w, j, wide, place, firsts, layout, tables)
+                    if uniform:
+                        factor = discount[at]
                         for lane in range(high - low):
-                            slot = _joint_slot(w, j, lane, wide, np.uint64(place[lane]), bits, threshold)
-                            total[lane] += factor * reward[slot]
-                            place[lane] = np.uint64(move[slot]) >> _TWO
-                    elif uniform:
-                        for lane in range(high - low):
-                            slot = _staged_slot(
-                                w, j, lane, wide, np.uint64(place[lane]), np.uint64(first[low + lane]), actions,
-                                bits, threshold, pick_bits, pick_threshold, pick_action,
-                            )  # fmt: skip
+                            slot = np.uint64(slots[lane])
                             total[lane] += factor * reward[slot]
                             place[lane] = np.uint64(move[slot]) >> _TWO
                     else:
                         for lane in range(high - low):
-                            if pick_threshold.shape[0] == 0:
-                                slot = _joint_slot(w, j, lane, wide, np.uint64(place[lane]), bits, threshold)
-                            else:
-                                slot = _staged_slot(
-                                    w, j, lane, wide, np.uint64(place[lane]), np.uint64(first[low + lane]), actions,
-                                    bits, threshold, pick_bits, pick_threshold, pick_action,
-                                )  # fmt: skip
+                            slot = np.uint64(slots[lane])
                             moved = np.int64(move[slot])
                             total[lane] += discount[min(step[lane], stop - 1)] * reward[slot]
                             over[lane] |= moved & 2
@@ -183,7 +176,7 @@ def reduce(value, length, terminated, start, discount, rows, first, number, stre
                     at += 1
                 alive = False
                 for lane in range(high - low):
-                    alive |= place[lane] != sink
+                    alive |= place[lane] != last
             for lane in range(high - low):
-                value[low + lane], length[low + lane] = total[lane], rows_of[lane]
+                value[low + lane], length[low + lane] = total[lane], decisions[lane]
                 terminated[low + lane] = place[lane] == sink if uniform else over[lane] != 0

@@ -1,7 +1,8 @@
 """CPU interning of integer keys: dense ids in order of first appearance, without a sort.
 
-Several keys are folded into one by mixed radix; a key too wide for that is interned first. The one key left is looked up
-in a plain table where its values are dense, and otherwise by open addressing.
+Several keys are folded into one by mixed radix; a key too wide for that is interned first. The one key left is looked
+up in a plain table where its values are dense, and otherwise by open addressing. Two keys of which the first comes in
+runs (rows sorted by group) need neither.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def launch(kernel: Any, size: int, *arguments: Any) -> None:
 @cuda.jit
 def reduce_chunks(values: Any, begin: Any, end: Any, how: int, out: Any) -> None:
     """Reduce rows begin_i .. end_i - 1 to out_i by sum, min or max, in row order; `out` holds the neutral value."""
-    i = cuda.grid(1)
+    i = cuda.grid(1)  # pyright: ignore[reportCallIssue]
     if i < out.size:
         total = out[i]
         for r in range(begin[i], end[i]):
@@ -48,7 +48,7 @@ def reduce_chunks(values: Any, begin: Any, end: Any, how: int, out: Any) -> None
 @cuda.jit
 def scan_trajectories(x: Any, decay: Any, stride: int, offsets: Any, back: bool, y: Any) -> None:
     """y_t = x_t + decay_t * (y_{t+1} with `back`, else y_{t-1}); one thread per trajectory."""
-    i = cuda.grid(1)
+    i = cuda.grid(1)  # pyright: ignore[reportCallIssue]
     if i < offsets.size - 1:
         carried = 0.0
         length = offsets[i + 1] - offsets[i]
@@ -61,7 +61,7 @@ def scan_trajectories(x: Any, decay: Any, stride: int, offsets: Any, back: bool,
 @cuda.jit
 def backup_level(rows: Any, x: Any, children: Any, starts: Any, how: int, decay: Any, stride: int, y: Any) -> None:
     """Give each of `rows`, all of one depth, its value from its children, whose values are there already."""
-    i = cuda.grid(1)
+    i = cuda.grid(1)  # pyright: ignore[reportCallIssue]
     if i < rows.size:
         r = rows[i]
         begin = starts[r]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from creditsim.arrays import Array, namespace
@@ -90,7 +91,7 @@ def backup(x: Array, previous: Array, how: str, decay: Any = 1.0) -> Array:
     levels = xp.searchsorted(depth[by_depth], xp.arange(int(depth.max()) + 2)).tolist()
     code = {"mean": kernels.MEAN, "sum": kernels.SUM, "max": kernels.MAX, "min": kernels.MIN}[how]
     y = xp.empty(m)
-    for begin, end in reversed(list(zip(levels[:-1], levels[1:], strict=True))):
+    for begin, end in reversed(list(pairwise(levels))):
         rows = by_depth[begin:end]
         kernels.launch(kernels.backup_level, end - begin, rows, x, children, starts, code, decay, stride, y)
     return y

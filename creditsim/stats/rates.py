@@ -52,9 +52,10 @@ def fit_rate(
     if covariance is not None:
         if standard_error is not None:
             raise InputError("standard_error", "a covariance as well", "one of the two")
-        matrix = np.asarray(covariance, np.float64) / np.outer(y, y)
+        matrix = np.asarray(covariance, np.float64)
         if matrix.shape != (k, k):
             raise InputError("covariance", f"shape {matrix.shape}", f"({k}, {k})")
+        matrix = matrix / np.outer(y, y)
     elif standard_error is not None:
         matrix = np.diag(_errors(standard_error, k) / y) ** 2
     else:

@@ -192,7 +192,7 @@ def betting(
     """Hedged-capital betting sequence for the mean of values in [low, high]; stream (n,).
 
     All m at which `hedged_capital` was below ln(1/alpha) at every look. K+ falls and K- rises with m, so each bound is
-    one root, found by bisection and rounded outwards. The shortest of the sequences here for bounded values. `looks`
+    one root, found by bisection and rounded outwards. Short where n is small or the mean is near a bound. `looks`
     defaults to 100 numbers evenly spaced in the logarithm. Evidence: notes (arXiv:2010.09686), derived here.
     """
     x = _unit(stream, low, high)

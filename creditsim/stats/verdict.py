@@ -150,6 +150,15 @@ def _outside(interval: Interval, low: np.ndarray, high: np.ndarray) -> bool:
     return bool((((interval.low > high) | (interval.high < low)) & (interval.low <= interval.high)).any())
 
 
+def _critical(interval: Interval, low: np.ndarray, high: np.ndarray, refutes: bool) -> int:
+    """The entry farthest outside where one refutes; else the one nearest to leaving, or farthest across the border."""
+    with np.errstate(invalid="ignore"):  # infinite ends on both sides leave no border to cross
+        if refutes:
+            return int(np.nan_to_num(np.maximum(interval.low - high, low - interval.high), nan=-np.inf).argmax())
+        slack = [np.nan_to_num(end, nan=np.inf) for end in (interval.low - low, high - interval.high)]
+    return int(np.minimum(*slack).argmin())
+
+
 def _smallest(holds: Callable[[float], bool]) -> float:
     """Smallest alpha at which `holds`, which stays true for larger ones: bisection in ln alpha, rounded upwards."""
     if holds(_FLOOR):
@@ -197,10 +206,7 @@ def _statistical(
     else:
         p_supported = _smallest(lambda a: _inside(at(a), low, high))
         p_refuted = min(1.0, count * _smallest(lambda a: _outside(at(a), low, high)))
-    if refutes:
-        i = int(np.maximum(shown.low - high, low - shown.high).argmax())
-    else:
-        i = int(np.minimum(shown.low - low, high - shown.high).argmin())
+    i = _critical(shown, low, high, refutes)
     estimate, left, right, aim, width = (
         float(np.broadcast_to(v, p.shape).flat[i]) for v in (shown.estimate, shown.low, shown.high, p, m)
     )

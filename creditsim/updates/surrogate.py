@@ -49,8 +49,8 @@ def surrogate(
     clip_low, clip_high, aggregation, norm   override the loss's own where given; a `norm` that an aggregation asks for
                    and nobody gives is `state["horizon"]`, the most rows an episode can have
     epochs, minibatches   passes over the batch, and parts of it by trajectory, drawn anew in each pass
-    kl, kl_weight  estimator k1 | abs | k2 | k3 of the KL to the policy at the first update (`reference_theta` (R, P) in the
-                   state), aggregated as the loss
+    kl, kl_weight  estimator k1 | abs | k2 | k3 of the KL to the policy at the first update (`reference_theta` (R, P) in
+                   the state), aggregated as the loss
     entropy_weight   bonus for the policy's exact entropy in each row's state, aggregated as the loss
     optimiser      sgd | adam
 
@@ -123,8 +123,8 @@ def _minibatches(rollouts: Rollouts, number: int, epoch: int, state: State) -> I
 def minibatch_of(batch: np.ndarray, number: int, seed: int, replicate: np.ndarray) -> np.ndarray:
     """(N,) the minibatch 0..number-1 of each trajectory: a random split of each batch into parts as equal as can be.
 
-    `batch` (N,) says which of `replicate` (R,) a trajectory belongs to. The split of a replicate depends on the seed, its
-    number and the order of its own trajectories alone.
+    `batch` (N,) says which of `replicate` (R,) a trajectory belongs to. The split of a replicate depends on the seed,
+    its number and the order of its own trajectories alone.
     """
     count = np.bincount(batch, minlength=replicate.shape[0])
     order = np.argsort(batch, kind="stable")

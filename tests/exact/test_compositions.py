@@ -29,8 +29,10 @@ def law_of(p: list[float], second: list[float] | None = None) -> TrajectoryLaw:
     )
 
 
-def listed(law: TrajectoryLaw, **options: object) -> tuple[np.ndarray, np.ndarray]:
-    parts = list(compositions(law, **options))  # pyright: ignore[reportArgumentType]
+def listed(
+    law: TrajectoryLaw, group_size: int, groups: int = 1, symmetric: bool = True, chunk: int = 10**6
+) -> tuple[np.ndarray, np.ndarray]:
+    parts = list(compositions(law, group_size=group_size, groups=groups, symmetric=symmetric, chunk=chunk))
     return np.concatenate([index for index, _ in parts]), np.concatenate([weight for _, weight in parts])
 
 
@@ -110,6 +112,6 @@ def test_too_many_are_refused_with_the_count() -> None:
     )
     assert count_compositions([41], 4) == 135_751
     assert count_compositions([41], 5) == 1_221_759
-    for field, size in (("group_size", {"group_size": 0}), ("groups", {"group_size": 1, "groups": 0})):
+    for field, n, groups in (("group_size", 0, 1), ("groups", 1, 0)):
         with pytest.raises(InputError, match=rf"^{field}: got 0, allowed at least 1$"):
-            compositions(law, **size)
+            compositions(law, group_size=n, groups=groups)

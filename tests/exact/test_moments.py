@@ -122,6 +122,7 @@ def test_several_groups_in_a_batch() -> None:
     np.testing.assert_allclose(two.mean, one.mean, atol=1e-14)
     np.testing.assert_allclose(two.rows, 2 * one.rows, atol=1e-14)
     assert one.gradient.covariance is not None
+    assert two.gradient.covariance is not None
     np.testing.assert_allclose(two.gradient.covariance, one.gradient.covariance / 2, atol=1e-15)
 
 
@@ -315,6 +316,7 @@ def test_covariance_equals_a_plain_numpy_twin() -> None:
         g[rollouts.batch_rows[row]] += credit[row] * score.reshape(-1) / 2
     mean = probability @ g
     found = exact_moments(standardised, mdp, policy, group_size=2).gradient
+    assert found.covariance is not None
     np.testing.assert_allclose(found.mean, mean, atol=1e-14)
     np.testing.assert_allclose(found.covariance, (g * probability[:, None]).T @ g - np.outer(mean, mean), atol=1e-14)
 

@@ -33,7 +33,7 @@ def random(
 ) -> TabularMDP:
     """Draw a sparse MDP: `branching` successors for each state and action, Dirichlet(1) weights, rewards in [0, 1).
 
-    Regime: stochastic transitions without structure; for calibrations over many MDPs and as a test of every special case.
+    Regime: stochastic transitions without structure, for calibrations over many MDPs and tests of special cases.
 
     `ending` is the probability that a move ends the episode (in state `states`); a fraction `paying` of the branches
     pays, the rest gives 0; with `observations`, states share that many observations at random; `forbidden` is the
@@ -50,7 +50,9 @@ def random(
     successor = np.cumsum(gaps, axis=-1) % states
     weight = rng.standard_exponential(shape)
     reward = rng.random(shape) * (rng.random(shape) < fraction("paying", paying))
-    seen = np.arange(states) if observations is None else rng.integers(whole("observations", observations, 1), size=states)
+    seen = np.arange(states)
+    if observations is not None:
+        seen = rng.integers(whole("observations", observations, 1), size=states)
     mask = rng.random(shape[:2]) >= fraction("forbidden", forbidden)
     mask[:, 0] = True
     tick = rng.random(states) >= fraction("inner", inner)

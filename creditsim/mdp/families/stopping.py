@@ -34,9 +34,9 @@ def stopping(
     Regime: variable length chosen by the policy, intermediate rewards, returns that depend on length.
 
     Action 0 stops and pays `stop`, 1 goes on and pays `go` (one number, or one per turn before the last); the last turn
-    allows action 0 only and pays `last`. `choices` names the turns, from 0, in which stopping is allowed (default: all);
-    elsewhere only going on is. With probability 1 - `control` a fair coin, not the action, says whether the episode
-    ends; the reward follows the action. `noise` adds plus or minus that much to each reward, evenly. Settings:
+    allows action 0 only and pays `last`. `choices` names the turns, from 0, in which stopping is allowed (default:
+    all); elsewhere only going on is. With probability 1 - `control` a fair coin, not the action, says whether the
+    episode ends; the reward follows the action. `noise` adds plus or minus that much to each reward, evenly. Settings:
     `turns=2, stop=0.6, go=0.3, last=0.5` has dJ/dP(go on) = 0.2; `turns=50, choices=(4,), stop=1, go=0, last=0` has
     success after 5 steps and failure after 50. Errors: InputError for turns < 1, another number of rewards, a choice
     outside 0..turns - 2, control outside [0, 1].

@@ -129,7 +129,7 @@ class Rows:
             weight=weights,
             sequence=rows_of(offsets, m),
             batch=batches,
-            n_batches=1 if batch is None else int(batches.max()) + 1,
+            n_batches=int(batches.max()) + 1 if n else 1,
             finish=lambda y: back(y.astype(given.dtype)),
             single=batch is None,
         )

@@ -1,0 +1,1 @@
+"""Sampling designs: which rollouts are drawn and which are kept; one design per file."""

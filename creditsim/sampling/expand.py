@@ -1,0 +1,144 @@
+"""From compact records to Rollouts: every column of a row is looked up from the slot that was drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import prange
+
+from creditsim.errors import InputError
+from creditsim.jit import kernel
+from creditsim.mdp.table import TabularMDP
+from creditsim.rollouts import Rollouts
+
+__all__ = ["Plan", "Walk", "append"]
+
+_CHUNKS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Trajectories to draw, all (n,): where each belongs, the state and step it begins at, the step it may not begin."""
+
+    batch: np.ndarray
+    group: np.ndarray
+    parent: np.ndarray
+    state: np.ndarray
+    step: np.ndarray
+    stop: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """Decisions drawn: `codes` (n, most rows) slots, `length`, `terminated` (n,); `state`, `action`, `branch` by slot."""
+
+    codes: np.ndarray
+    length: np.ndarray
+    terminated: np.ndarray
+    state: np.ndarray
+    action: np.ndarray
+    branch: np.ndarray
+
+
+def append(
+    rollouts: Rollouts | None,
+    plan: Plan,
+    walk: Walk,
+    mdp: TabularMDP,
+    pi: np.ndarray,
+    weight: float,
+    record: tuple[str, ...],
+) -> Rollouts:
+    """Return `rollouts` with the drawn trajectories at the end; `pi` (R, S, A) with R = 1 or one per batch."""
+    old_rows = 0 if rollouts is None else rollouts.n_rows
+    offsets = np.concatenate([[0] if rollouts is None else rollouts.offsets, old_rows + np.cumsum(walk.length)])
+    new = _new_rows(plan, walk, mdp, pi, offsets[-plan.batch.size - 1 :] - old_rows)
+    fields = {name: new.pop(name) for name in ("observation", "action", "reward", "step")}
+    if record:
+        replicate = np.repeat(_replicate(plan, pi), walk.length)
+        new |= {name: _BY_STATE[name](pi)[replicate, new["state"]] for name in record}
+    if mdp.reward.ndim == 4:
+        slots = walk.codes[np.arange(walk.codes.shape[1]) < walk.length[:, None]]
+        new["rewards_K"] = mdp.reward[walk.state[slots], walk.action[slots], walk.branch[slots]]
+    rows = offsets[-1] - old_rows
+    if rollouts is None:
+        if weight != 1.0:
+            new["weight"] = np.full(rows, weight)
+        return Rollouts(
+            offsets=offsets,
+            parent=plan.parent,
+            group=plan.group,
+            batch=plan.batch,
+            terminated=walk.terminated,
+            columns=new,
+            **fields,
+        )
+    old = dict(rollouts.columns)
+    if weight != 1.0 or "weight" in old:
+        old.setdefault("weight", np.ones(old_rows))
+        new["weight"] = np.full(rows, weight)
+    _check_columns(rollouts, old, new)
+    return Rollouts(
+        offsets=offsets,
+        parent=np.concatenate([rollouts.parent, plan.parent]),
+        group=np.concatenate([rollouts.group, plan.group]),
+        batch=np.concatenate([rollouts.batch, plan.batch]),
+        terminated=np.concatenate([rollouts.terminated, walk.terminated]),
+        columns={name: np.concatenate([old[name], values]) for name, values in new.items()},
+        **{name: np.concatenate([getattr(rollouts, name), values]) for name, values in fields.items()},
+    )
+
+
+_BY_STATE = {
+    "entropy": lambda pi: -np.where(pi > 0, pi * np.log(np.where(pi > 0, pi, 1.0)), 0.0).sum(axis=-1),
+    "sum_pi_squared": lambda pi: (pi**2).sum(axis=-1),
+}
+
+
+def _replicate(plan: Plan, pi: np.ndarray) -> np.ndarray:
+    return plan.batch if pi.shape[0] > 1 else np.zeros_like(plan.batch)
+
+
+def _check_columns(rollouts: Rollouts, old: dict[str, np.ndarray], new: dict[str, np.ndarray]) -> None:
+    strange = [*(set(old) ^ set(new)), *rollouts.trajectory_columns]
+    if strange:
+        raise InputError("rollouts", f"column {strange[0]}", "this sampler's own columns; add others after extend")
+
+
+def _new_rows(plan: Plan, walk: Walk, mdp: TabularMDP, pi: np.ndarray, offsets: np.ndarray) -> dict[str, np.ndarray]:
+    m = int(offsets[-1])
+    integers = ("observation", "action", "step", "state", "next_state", "context")
+    out = {name: np.empty(m, np.int64) for name in integers} | {name: np.empty(m) for name in ("reward", "log_prob")}
+    with np.errstate(divide="ignore"):
+        log_pi = np.log(pi)
+    _fill(
+        walk.codes, offsets, plan.step, _replicate(plan, pi), walk.state, walk.action, walk.branch, mdp.successor,
+        mdp.scalar_reward, mdp.observation, mdp.context, mdp.tick, log_pi, out["observation"], out["action"],
+        out["reward"], out["step"], out["state"], out["next_state"], out["context"], out["log_prob"],
+    )  # fmt: skip
+    return out
+
+
+@kernel(parallel=True)
+def _fill(
+    codes, offsets, first_step, replicate, slot_state, slot_action, slot_branch, successor, scalar_reward,
+    observation_of, context_of, tick, log_pi, observation, action, reward, step, state, next_state, context, log_prob,
+):  # fmt: skip
+    n = codes.shape[0]
+    for chunk in prange(_CHUNKS):
+        for i in range(n * chunk // _CHUNKS, n * (chunk + 1) // _CHUNKS):
+            time = first_step[i]
+            for row in range(offsets[i], offsets[i + 1]):
+                slot = codes[i, row - offsets[i]]
+                s, a, b = slot_state[slot], slot_action[slot], slot_branch[slot]
+                there = successor[s, a, b]
+                observation[row] = observation_of[s]
+                action[row] = a
+                reward[row] = scalar_reward[s, a, b]
+                step[row] = time
+                state[row] = s
+                next_state[row] = there
+                context[row] = context_of[s]
+                log_prob[row] = log_pi[replicate[i], s, a]
+                time += tick[there]
