@@ -89,7 +89,8 @@ class Catalogue:
         return name in self._methods
 
 
-_PLAIN = Use("reinforce")
+# All methods share one optimiser and step size, so that their curves differ by what their papers propose.
+_PLAIN = Use("reinforce", {"optimiser": "adam", "learning_rate": 0.1})
 _GRPO_LOSS = Use("surrogate", {"loss": "ppo@grpo"})
 _AGENT_LOSS = Use("surrogate", {"loss": "ppo@verl-agent"})
 
@@ -98,7 +99,7 @@ METHODS = Catalogue(
         name="reinforce",
         title="REINFORCE",
         paper="Williams 1992, doi:10.1007/BF00992696",
-        evidence={"design": "notes", "estimator": "notes", "update": "paper"},
+        evidence={"design": "notes", "estimator": "notes", "update": "notes"},
         estimator=Use("reinforce"),
         update=_PLAIN,
         regime="unbiased everywhere; the variance that everything else tries to lower",
@@ -228,6 +229,7 @@ METHODS = Catalogue(
         title="GiGPO",
         paper="arXiv:2505.10978",
         evidence={"design": "code", "estimator": "code", "update": "code"},
+        # A table's actions are all valid; `invalid_action` and a penalty can be asked for.
         estimator=Use("gigpo@verl-agent-alfworld", {"penalty": 0.0}),
         update=_AGENT_LOSS,
         regime="many steps and recurring observations; anchors that are all unique turn it into GRPO",

@@ -1,11 +1,11 @@
 """Random numbers by counting: Philox4x32-10, the same bits on any thread count, chunk size, lane width and device.
 
-`philox4x32` is plain Python source. It is compiled here for the CPU and by `creditsim.sampling.gpu` for CUDA, and it runs
-uncompiled as its own reference. Words travel as 64-bit integers below 2^32 and every sum is masked: in compiled code
-`uint32 + uint32` would silently widen to 64 bits.
+`philox4x32` is plain Python source. It is compiled here for the CPU and by `creditsim.sampling.gpu` for CUDA, and it
+runs uncompiled as its own reference. Words travel as 64-bit integers below 2^32 and every sum is masked: in compiled
+code `uint32 + uint32` would silently widen to 64 bits.
 
-A draw is named, not remembered: key = seed, counter = (episode, block of decisions, stream, purpose). Nothing has a state
-that two callers could share, so any draw can be made again alone.
+A draw is named, not remembered: key = seed, counter = (episode, block of decisions, stream, purpose). Nothing has a
+state that two callers could share, so any draw can be made again alone.
 """
 
 from __future__ import annotations

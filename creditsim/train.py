@@ -45,7 +45,7 @@ class TrainResult:
     optimum: float
     """Exact return of the best policy that sees the hidden state and the step; under aliasing out of reach."""
     mean_return: np.ndarray
-    """(U, R) mean undiscounted return of the trajectories sampled for each update."""
+    """(U, R) mean undiscounted return of the trajectories that the design kept for each update."""
     success: np.ndarray
     """(U, R) share of those trajectories whose return is positive; trajectory column `success` where there is one."""
     theta: np.ndarray

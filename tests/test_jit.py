@@ -55,7 +55,7 @@ def test_an_edit_in_a_helper_module_is_compiled(package: Path) -> None:
 
 
 def test_one_folder_for_all_sources_serves_the_stale_kernel(package: Path) -> None:
-    """The broken twin: without the hash in its name the folder serves the old helper, which the test above would see."""
+    """The broken twin: without the hash in its name the folder serves the old helper, as the test above would see."""
     source = (package / "jit.py").read_text()
     fixed = source.replace("digest.hexdigest()[:16]", "0")
     assert fixed != source

@@ -59,7 +59,10 @@ def agrees(mean: np.ndarray, error: np.ndarray, exact: np.ndarray) -> bool:
     return bool((np.abs(mean - exact) <= bound * error + 1e-12).all())
 
 
-STEP = TrainConfig(method="reinforce", env="chain@tiny", updates=1, replicates=20_000, groups=1, group_size=2)
+SGD = "update.optimiser=sgd"
+STEP = TrainConfig(
+    method="reinforce", env="chain@tiny", updates=1, replicates=20_000, groups=1, group_size=2, params=(SGD,)
+)
 
 
 @pytest.mark.parametrize("method", ["reinforce", "rloo"])
@@ -73,7 +76,7 @@ def test_expected_step_is_the_exact_gradient(method: str, env: str) -> None:
 @pytest.mark.parametrize(
     "broken",
     [
-        {"params": ("estimator.gamma=0.5",)},
+        {"params": (SGD, "estimator.gamma=0.5")},
         {"learning_rate": 0.9},
         {"method": "dr_grpo", "update": "reinforce"},
     ],
@@ -136,8 +139,8 @@ def test_invalid_actions_are_those_that_do_nothing() -> None:
 
 
 def test_schedules_are_resolved_update_by_update() -> None:
-    flat = SMALL.replaced(method="reinforce", updates=3, learning_rate=1.0)
-    moving = flat.replaced(learning_rate=None, params=("update.learning_rate={start=1.0, end=0.001}",))
+    flat = SMALL.replaced(method="reinforce", updates=3, learning_rate=1.0, params=(SGD,))
+    moving = flat.replaced(learning_rate=None, params=(SGD, "update.learning_rate={start=1.0, end=0.001}"))
     a, b = train(flat), train(moving)
     assert np.array_equal(a.j[:2], b.j[:2])
     assert not np.array_equal(a.j[2:], b.j[2:])

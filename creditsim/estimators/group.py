@@ -66,10 +66,10 @@ def grpo(
 
     In: rewards (M,). Out: advantage (M,), in deviations of the group (in units of reward with `scale="none"`).
 
-    Degenerate input: a group whose scores are all equal gets exactly 0. A group of one gets 0 (`singleton="zero"`) or
-    keeps its score, S / (1 + eps) (`"raw"`; plain S where nothing or the batch divides). Rows of weight 0, and
-    trajectories of such rows only, enter nothing and get 0; `masked="include"` treats them as any other. A group of
-    masked trajectories only gets 0. In a batch without spread, `scale="batch"` gives the group-centred 0.
+    Degenerate input: a group whose scores are all equal gets exactly 0. A group of one gets 0 (`singleton="zero"`), or
+    with "raw" what it would get beside a mean of 0: S / (1 + eps), S with `scale="none"`, S / (std + eps) of its batch
+    with "batch". Rows of weight 0, and trajectories of such rows only, enter nothing and get 0; `masked="include"`
+    treats them as any other. A group of masked trajectories only gets 0.
     Errors: unknown choices, negative eps, a number of weights other than K.
 
     Conventions:

@@ -15,6 +15,7 @@ from numba import prange
 
 from creditsim.errors import TooLargeError
 from creditsim.jit import kernel
+from creditsim.sampling.threads import limited_threads
 
 __all__ = ["LEVEL_BITS", "AliasTables", "alias_tables", "draw"]
 
@@ -26,7 +27,7 @@ _ONE = np.uint64(1)
 
 
 def draw(row, bucket, level, threshold):
-    """Return the slot 2 (row + bucket) + side: side 0 (the bucket's own outcome) below the threshold, 1 (alias) from it.
+    """Return the slot 2 (row + bucket) + side: 0 (the bucket's own outcome) below the threshold, 1 (alias) from it.
 
     All uint64: `row` is the index of the table's first bucket, `level` lies in 0..2^28-1, thresholds in 0..2^28.
     """
@@ -80,7 +81,8 @@ def alias_tables(probability: np.ndarray) -> AliasTables:
     buckets = 1 << max(0, math.ceil(math.log2(n)))
     threshold = np.empty((rows, buckets), np.uint32)
     alias = np.empty((rows, buckets), np.int32)
-    _build(p, threshold, alias, np.empty((_CHUNKS, buckets), np.int64))
+    with limited_threads(None, rows * buckets):
+        _build(p, threshold, alias, np.empty((_CHUNKS, buckets), np.int64))
     return AliasTables(threshold, alias, n)
 
 

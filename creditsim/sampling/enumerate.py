@@ -1,4 +1,4 @@
-"""A sampler that draws everything: a design is replayed over every sequence of draws, each with its exact probability."""
+"""A sampler that draws everything: a design replayed over every sequence of draws, with exact probabilities."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def enumerate_design(
         if rows > limit:
             raise TooLargeError(
                 f"enumeration of {bound.label}",
-                f"{len(outcomes)} outcomes with {rows} rows and more to come, {sum(probability):.3g} of the probability",
+                f"{rows} rows in {len(outcomes)} outcomes, {sum(probability):.3g} of the probability, and more to come",
                 f"at most {limit} rows",
                 "a smaller horizon, group_size or groups, or a larger limit",
             )

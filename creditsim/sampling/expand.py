@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import prange
@@ -11,6 +12,7 @@ from creditsim.errors import InputError
 from creditsim.jit import kernel
 from creditsim.mdp.table import TabularMDP
 from creditsim.rollouts import Rollouts
+from creditsim.sampling.threads import limited_threads
 
 __all__ = ["Plan", "Walk", "append"]
 
@@ -19,7 +21,7 @@ _CHUNKS = 64
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Trajectories to draw, all (n,): where each belongs, the state and step it begins at, the step it may not begin."""
+    """Trajectories to draw, all (n,): where each belongs, the state and step it begins at, the step not to begin."""
 
     batch: np.ndarray
     group: np.ndarray
@@ -31,7 +33,7 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Walk:
-    """Decisions drawn: `codes` (n, most rows) slots, `length`, `terminated` (n,); `state`, `action`, `branch` by slot."""
+    """Decisions drawn: `codes` (n, most rows) slots, `length`, `terminated` (n,); state, action, branch by slot."""
 
     codes: np.ndarray
     length: np.ndarray
@@ -49,12 +51,13 @@ def append(
     pi: np.ndarray,
     weight: float,
     record: tuple[str, ...],
+    threads: int | None = None,
 ) -> Rollouts:
     """Return `rollouts` with the drawn trajectories at the end; `pi` (R, S, A) with R = 1 or one per batch."""
     old_rows = 0 if rollouts is None else rollouts.n_rows
     offsets = np.concatenate([[0] if rollouts is None else rollouts.offsets, old_rows + np.cumsum(walk.length)])
-    new = _new_rows(plan, walk, mdp, pi, offsets[-plan.batch.size - 1 :] - old_rows)
-    fields = {name: new.pop(name) for name in ("observation", "action", "reward", "step")}
+    new = _new_rows(plan, walk, mdp, pi, offsets[-plan.batch.size - 1 :] - old_rows, threads)
+    fields: dict[str, Any] = {name: new.pop(name) for name in ("observation", "action", "reward", "step")}
     if record:
         replicate = np.repeat(_replicate(plan, pi), walk.length)
         new |= {name: _BY_STATE[name](pi)[replicate, new["state"]] for name in record}
@@ -79,6 +82,7 @@ def append(
         old.setdefault("weight", np.ones(old_rows))
         new["weight"] = np.full(rows, weight)
     _check_columns(rollouts, old, new)
+    joined: dict[str, Any] = {k: np.concatenate([getattr(rollouts, k), values]) for k, values in fields.items()}
     return Rollouts(
         offsets=offsets,
         parent=np.concatenate([rollouts.parent, plan.parent]),
@@ -86,7 +90,7 @@ def append(
         batch=np.concatenate([rollouts.batch, plan.batch]),
         terminated=np.concatenate([rollouts.terminated, walk.terminated]),
         columns={name: np.concatenate([old[name], values]) for name, values in new.items()},
-        **{name: np.concatenate([getattr(rollouts, name), values]) for name, values in fields.items()},
+        **joined,
     )
 
 
@@ -106,17 +110,20 @@ def _check_columns(rollouts: Rollouts, old: dict[str, np.ndarray], new: dict[str
         raise InputError("rollouts", f"column {strange[0]}", "this sampler's own columns; add others after extend")
 
 
-def _new_rows(plan: Plan, walk: Walk, mdp: TabularMDP, pi: np.ndarray, offsets: np.ndarray) -> dict[str, np.ndarray]:
+def _new_rows(
+    plan: Plan, walk: Walk, mdp: TabularMDP, pi: np.ndarray, offsets: np.ndarray, threads: int | None
+) -> dict[str, np.ndarray]:
     m = int(offsets[-1])
     integers = ("observation", "action", "step", "state", "next_state", "context")
     out = {name: np.empty(m, np.int64) for name in integers} | {name: np.empty(m) for name in ("reward", "log_prob")}
     with np.errstate(divide="ignore"):
         log_pi = np.log(pi)
-    _fill(
-        walk.codes, offsets, plan.step, _replicate(plan, pi), walk.state, walk.action, walk.branch, mdp.successor,
-        mdp.scalar_reward, mdp.observation, mdp.context, mdp.tick, log_pi, out["observation"], out["action"],
-        out["reward"], out["step"], out["state"], out["next_state"], out["context"], out["log_prob"],
-    )  # fmt: skip
+    with limited_threads(threads, m):
+        _fill(
+            walk.codes, offsets, plan.step, _replicate(plan, pi), walk.state, walk.action, walk.branch, mdp.successor,
+            mdp.scalar_reward, mdp.observation, mdp.context, mdp.tick, log_pi, out["observation"], out["action"],
+            out["reward"], out["step"], out["state"], out["next_state"], out["context"], out["log_prob"],
+        )  # fmt: skip
     return out
 
 

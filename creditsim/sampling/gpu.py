@@ -6,10 +6,10 @@ kernels run in Numba's simulator, without a device.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
+from numba import cuda
 
 from creditsim.errors import InputError
 from creditsim.rng import key_words, philox4x32
@@ -23,84 +23,80 @@ _MASK, _HALF, _EIGHT = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(8)
 _LEVEL_SHIFT = np.uint64(32 - LEVEL_BITS)
 _ONE = np.uint64(1)
 
+_device = cuda.jit(device=True)
+_philox, _draw, _advance = _device(philox4x32), _device(draw), _device(advance)
+
 
 def require_device() -> None:
     """Raise an InputError where no CUDA device can be used; nothing falls back to the CPU silently."""
-    from numba import cuda
-
     if not cuda.is_available():
         raise InputError("device", "cuda", "cpu; Numba finds no CUDA device here")
 
 
-@cache
-def _kernels() -> tuple[Any, Any]:
-    from numba import cuda
+@cuda.jit
+def _words_kernel(out, stream, purpose, k0, k1):
+    i = cuda.grid(1)  # pyright: ignore[reportCallIssue] # a stub that counts a self
+    if i < out.shape[0]:
+        for block in range(out.shape[1]):
+            n = np.uint64(i)
+            top = purpose | ((n >> _HALF) << _EIGHT)
+            w0, w1, w2, w3 = _philox(n & _MASK, np.uint64(block), stream, top, k0, k1)
+            out[i, block, 0] = w0
+            out[i, block, 1] = w1
+            out[i, block, 2] = w2
+            out[i, block, 3] = w3
 
-    device = cuda.jit(device=True)
-    philox, draw_slot, move_on = device(philox4x32), device(draw), device(advance)
 
-    @cuda.jit
-    def words_kernel(out, stream, purpose, k0, k1):
-        i = cuda.grid(1)
-        if i < out.shape[0]:
-            for block in range(out.shape[1]):
-                n = np.uint64(i)
-                top = purpose | ((n >> _HALF) << _EIGHT)
-                w0, w1, w2, w3 = philox(n & _MASK, np.uint64(block), stream, top, k0, k1)
-                out[i, block, 0] = w0
-                out[i, block, 1] = w1
-                out[i, block, 2] = w2
-                out[i, block, 3] = w3
-
-    @cuda.jit
-    def record_kernel(
-        codes, length, terminated, words, start, step, stop, first, number, stream, k0, k1, purpose, bits, pick_bits,
-        wide, sink, actions, stride, threshold, move, pick_threshold, pick_action,
-    ):  # fmt: skip
-        i = cuda.grid(1)
-        if i >= codes.shape[0]:
-            return
-        place, time, at = np.int64(start[i]), step[i], 0
-        n = number[i]
-        top = purpose | ((n >> _HALF) << _EIGHT)
-        over = False
-        while place != sink and at < codes.shape[1]:
-            j = (at * stride) & 3
-            if j == 0:
-                block = np.uint64((at * stride) >> 2)
-                w0, w1, w2, w3 = philox(n & _MASK, block, stream[i], top, k0, k1)
-                words[i, 0] = w0
-                words[i, 1] = w1
-                words[i, 2] = w2
-                words[i, 3] = w3
-            row = np.uint64(place)
-            if pick_threshold.shape[0] > 0:
-                bucket = np.uint64(words[i, j]) & ((_ONE << pick_bits) - _ONE)
-                level = np.uint64(words[i, j + wide]) >> _LEVEL_SHIFT
-                table = np.uint64(first[i]) + row
-                picked = draw_slot(table << pick_bits, bucket, level, pick_threshold)
-                row = row * actions + np.uint64(pick_action[picked])
-                j += 1 + wide
-            bucket = np.uint64(words[i, j]) & ((_ONE << bits) - _ONE)
+@cuda.jit
+def _record_kernel(
+    codes, length, terminated, words, start, step, stop, first, number, stream, k0, k1, purpose, bits, pick_bits,
+    wide, sink, actions, stride, threshold, move, pick_threshold, pick_action,
+):  # fmt: skip
+    i = cuda.grid(1)  # pyright: ignore[reportCallIssue] # a stub that counts a self
+    if i >= codes.shape[0]:
+        return
+    place, time, at = np.int64(start[i]), step[i], 0
+    n = number[i]
+    top = purpose | ((n >> _HALF) << _EIGHT)
+    over = False
+    while place != sink and at < codes.shape[1]:
+        j = (at * stride) & 3
+        if j == 0:
+            block = np.uint64((at * stride) >> 2)
+            w0, w1, w2, w3 = _philox(n & _MASK, block, stream[i], top, k0, k1)
+            words[i, 0] = w0
+            words[i, 1] = w1
+            words[i, 2] = w2
+            words[i, 3] = w3
+        row = np.uint64(place)
+        if pick_threshold.shape[0] > 0:
+            bucket = np.uint64(words[i, j]) & ((_ONE << pick_bits) - _ONE)
             level = np.uint64(words[i, j + wide]) >> _LEVEL_SHIFT
-            slot = draw_slot(row << bits, bucket, level, threshold)
-            codes[i, at] = slot
-            moved = np.int64(move[slot])
-            place, time = move_on(moved, time, stop[i], sink)
-            over = (moved & 2) != 0
-            at += 1
-        length[i] = at
-        terminated[i] = over
+            table = np.uint64(first[i]) + row
+            picked = _draw(table << pick_bits, bucket, level, pick_threshold)
+            row = row * actions + np.uint64(pick_action[picked])
+            j += 1 + wide
+        bucket = np.uint64(words[i, j]) & ((_ONE << bits) - _ONE)
+        level = np.uint64(words[i, j + wide]) >> _LEVEL_SHIFT
+        slot = _draw(row << bits, bucket, level, threshold)
+        codes[i, at] = slot
+        moved = np.int64(move[slot])
+        place, time = _advance(moved, time, stop[i], sink)
+        over = (moved & 2) != 0
+        at += 1
+    length[i] = at
+    terminated[i] = over
 
-    return words_kernel, record_kernel
+
+def _launch(kernel: Any, threads: int, *arguments: Any) -> None:
+    kernel[-(-threads // _THREADS), _THREADS](*arguments)
 
 
 def words_on_gpu(seed: int, stream: int, purpose: int, episodes: int, blocks: int) -> np.ndarray:
     """Return the words (episodes, blocks, 4) uint32 of a stream's first episodes, as computed on the device."""
     require_device()
     out = np.zeros((episodes, blocks, 4), np.uint32)
-    kernel, _ = _kernels()
-    kernel[-(-episodes // _THREADS), _THREADS](out, np.uint64(stream), np.uint64(purpose), *key_words(seed))
+    _launch(_words_kernel, episodes, out, np.uint64(stream), np.uint64(purpose), *key_words(seed))
     return out
 
 
@@ -123,8 +119,8 @@ def record_on_gpu(
     bits, pick_bits, wide, sink, actions, stride, _ = tables.layout
     threshold, move, pick_threshold, pick_action, _ = tables.arrays
     words = np.zeros((codes.shape[0], 4), np.uint32)
-    _, kernel = _kernels()
-    kernel[-(-codes.shape[0] // _THREADS), _THREADS](
+    _launch(
+        _record_kernel, codes.shape[0],
         codes, length, terminated, words, start, step, stop, first, number, stream, *key_words(seed),
         np.uint64(purpose), bits, pick_bits, wide, np.int64(sink), actions, stride, threshold, move, pick_threshold,
         pick_action,

@@ -11,8 +11,9 @@ from creditsim.mdp.policy import Policy
 from creditsim.mdp.table import TabularMDP
 from creditsim.rng import Purpose, key_words
 from creditsim.sampling.kernels import reduce
-from creditsim.sampling.table import limited_threads, start_states
+from creditsim.sampling.table import start_states
 from creditsim.sampling.tables import build_tables, most_rows, policy_rows
+from creditsim.sampling.threads import limited_threads
 
 __all__ = ["Returns", "sample_returns"]
 
@@ -45,8 +46,8 @@ def sample_returns(
     """Sample `episodes` episodes per batch, each with a start state of its own, and keep returns only.
 
     They are the very episodes of `TableSampler(mdp, seed=seed, batches=batches, groups=episodes,
-    first_batch=first_batch).extend(policy=policy)`. `policy` has probabilities (S, A), or (batches, S, A). `gamma` None:
-    the MDP's. Errors: InputError for sizes below 1 and policies of the wrong shape.
+    first_batch=first_batch).extend(policy=policy)`. `policy` has probabilities (S, A), or (batches, S, A). `gamma`
+    None: the MDP's. Errors: InputError for sizes below 1 and policies of the wrong shape.
     """
     for field, size in (("episodes", episodes), ("batches", batches)):
         if size < 1:

@@ -38,6 +38,7 @@ class Sampler(ABC):
         for name in record:
             choose("record", name, _RECORDS)
         self.mdp, self.batches, self.groups, self.record = mdp, batches, groups, tuple(record)
+        self.threads: int | None = None
         self._round = 0
         self._start: np.ndarray | None = None
 
@@ -85,7 +86,7 @@ class Sampler(ABC):
         )  # fmt: skip
         if rollouts is None and plan.batch.size == 0:
             raise InputError("copies", "no trajectory at all", "at least one trajectory")
-        return append(rollouts, plan, self._walk(plan, pi), self.mdp, pi, float(weight), self.record)
+        return append(rollouts, plan, self._walk(plan, pi), self.mdp, pi, float(weight), self.record, self.threads)
 
     def continues(self, rollouts: Rollouts) -> np.ndarray:
         """(M,) bool: rows that an episode goes on from, so that `extend` may branch after them."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Literal
 
-import numba
 import numpy as np
 
 from creditsim.errors import InputError, choose
@@ -15,16 +13,15 @@ from creditsim.mdp.table import TabularMDP
 from creditsim.rng import Purpose, key_words, philox
 from creditsim.sampling.alias import alias_tables, draw
 from creditsim.sampling.expand import Plan, Walk
-from creditsim.sampling.gpu import record_on_gpu, require_device
 from creditsim.sampling.kernels import record
 from creditsim.sampling.sampler import Sampler
 from creditsim.sampling.tables import Tables, build_tables, most_rows
+from creditsim.sampling.threads import limited_threads
 
-__all__ = ["TableSampler", "limited_threads", "start_states"]
+__all__ = ["TableSampler", "start_states"]
 
 _LANES = 32
 _CHUNKS = 64
-_SERIAL_ROWS = 500_000
 _TWO_TO_32 = 1 << 32
 
 
@@ -57,6 +54,8 @@ class TableSampler(Sampler):
         if threads is not None and threads < 1:
             raise InputError("threads", threads, "at least 1, or None")
         if choose("device", device, ("cpu", "cuda")) == "cuda":
+            from creditsim.sampling.gpu import require_device
+
             require_device()
         self.seed, self.first_batch, self.threads, self.device = seed, first_batch, threads, device
         self._drawn = np.zeros(batches, np.int64)
@@ -83,6 +82,8 @@ class TableSampler(Sampler):
             (plan.batch + self.first_batch).astype(np.uint64),
         )
         if self.device == "cuda" and n:
+            from creditsim.sampling.gpu import record_on_gpu
+
             record_on_gpu(codes, length, terminated, *episodes, self.seed, Purpose.STEP, tables)
         else:
             chunks = max(1, min(_CHUNKS, n // _LANES))
@@ -130,16 +131,3 @@ def _fill_starts(out, stream, group, round_, key, purpose, mask, threshold, slot
     for i in range(out.shape[0]):
         w0, w1, _, _ = philox(group[i], round_, stream[i], purpose, key[0], key[1])
         out[i] = slot_outcome[_draw(np.uint64(0), w0 & mask, w1 >> np.uint64(4), threshold)]
-
-
-@contextmanager
-def limited_threads(threads: int | None, rows: int) -> Iterator[None]:
-    """Run kernels on at most `threads` threads; None means one for fewer rows than a thread is worth, else all."""
-    most = numba.config.NUMBA_NUM_THREADS
-    before = numba.get_num_threads()
-    wanted = (before if rows >= _SERIAL_ROWS else 1) if threads is None else threads
-    numba.set_num_threads(min(wanted, most))
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)

@@ -1,8 +1,8 @@
 """From an MDP and a policy to what the kernels read: alias tables, moves, and the meaning of every slot.
 
 Joint form (one frozen policy): one alias table per state over (action, successor). Two-stage form (one policy per
-replicate, or joint tables that would be too large): one per (replicate, state) over actions, one per (state, action) over
-successors. A *slot* is what a draw returns; each stands for one outcome (state, action, successor branch).
+replicate, or joint tables that would be too large): one per (replicate, state) over actions, one per (state, action)
+over successors. A *slot* is what a draw returns; each stands for one outcome (state, action, successor branch).
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ class Tables:
     `threshold`, `bits`: alias tables of the last stage, 2^bits buckets each; place p of the joint form is table p, and
     the sink S has a table too, whose only move is back to the sink. `move` (slots,) as in `advance`.
     `pick_threshold`, `pick_action`, `pick_bits`: alias tables over actions, table r (S+1) + s, empty in the joint form.
-    `wide`: a draw takes two words (more than 16 buckets somewhere), else one. `uniform`: every decision is a step. `state`, `action`, `branch` (slots,)
-    int32: the outcome of each slot. `reward` (slots,) its scalar reward, 0 at the sink.
+    `wide`: a draw takes two words (more than 16 buckets somewhere), else one. `uniform`: every decision is a step.
+    `state`, `action`, `branch` (slots,) int32: the outcome of each slot. `reward` (slots,) its scalar reward, 0 at the
+    sink.
     """
 
     threshold: np.ndarray

@@ -163,4 +163,5 @@ class Summary:
         if self.n < 2:
             return np.full_like(self.m2, np.nan)
         s2 = self.variance()
-        return np.sqrt((self.m4 / self.n - s2 * s2 * (self.n - 3) / (self.n - 1)) / self.n)
+        # Positive in exact arithmetic; for a symmetric two-point law the terms cancel to a few parts in n^2.
+        return np.sqrt(np.maximum(self.m4 / self.n - s2 * s2 * (self.n - 3) / (self.n - 1), 0.0) / self.n)

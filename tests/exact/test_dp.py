@@ -57,6 +57,21 @@ def test_agrees_with_a_linear_solve_and_with_every_episode(mdp: TabularMDP) -> N
     assert abs(float(objective(mdp, pi)) - solution.j) < TOLERANCE
 
 
+@pytest.mark.parametrize("actions", [1, 2, 3, 5])
+@pytest.mark.parametrize("branching", [1, 2, 3, 4, 6])
+def test_every_number_of_actions_and_successors(actions: int, branching: int) -> None:
+    # The kernel adds four products at a time and then the rest: all remainders occur.
+    mdp = make(
+        "random", states=9, actions=actions, branching=branching, inner=0.3, horizon=5, gamma=0.9, seed=branching
+    )
+    pi = SoftmaxPolicy.random(mdp, seed=actions).probabilities(mdp)
+    solution = solve(mdp, pi)
+    np.testing.assert_allclose(solution.value, linear_value(mdp, pi, 0.9), rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(objective(mdp, np.stack([pi] * 3)), solution.j, rtol=TOLERANCE)
+    acting = ~mdp.terminal
+    np.testing.assert_allclose((pi * solution.q).sum(-1)[:, acting], solution.value[:, acting], atol=TOLERANCE)
+
+
 @given(mdp=small_mdps())
 @settings(max_examples=25, deadline=None)
 def test_a_policy_of_the_step_is_evaluated_step_by_step(mdp: TabularMDP) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -129,6 +130,27 @@ def test_stopping_has_its_known_slope() -> None:
         # dJ/dq = 0.3 + 0.5 - 0.6, and dq/dtheta = q (1 - q).
         slope = policy_gradient(mdp, policy).reshape(-1, 2)[0]
         np.testing.assert_allclose(slope, [-0.2 * q * (1 - q), 0.2 * q * (1 - q)], rtol=0, atol=1e-14)
+
+
+def test_equal_pay_for_every_turn_leaves_the_length_to_be_valued() -> None:
+    mdp = make("stopping", turns=4, stop=0.7, go=0.7, last=0.7)
+    policy = SoftmaxPolicy.random(mdp, seed=0)
+    lengths = replace(mdp, reward=np.ones(mdp.reward.shape))
+    slope = policy_gradient(mdp, policy)
+    np.testing.assert_allclose(slope, 0.7 * policy_gradient(lengths, policy), rtol=0, atol=1e-14)
+    assert (slope.reshape(-1, 2)[:3, 1] > 0.01).all()
+
+
+def test_the_gradient_adds_turns_reached_times_pay_and_pay_times_turns_reached() -> None:
+    # sum_k (p_k grad mu_k + mu_k grad p_k), p_k the chance of turn k and mu_k its mean pay when reached.
+    stop, go, last = (0.1, 0.5), (0.4, 0.2), 0.9
+    mdp = make("stopping", turns=3, stop=stop, go=go, last=last)
+    q = np.array([0.3, 0.8])
+    policy = SoftmaxPolicy.from_probabilities(mdp, np.array([[0.7, 0.3], [0.2, 0.8], [1.0, 0.0], [1.0, 0.0]]))
+    reach, pay = np.array([1.0, q[0]]), (1 - q) * stop + q * go
+    change = (np.array(go) - stop) * reach + np.array([pay[1] + q[1] * last, q[0] * last])
+    expected = change * q * (1 - q)
+    np.testing.assert_allclose(policy_gradient(mdp, policy).reshape(-1, 2)[:2, 1], expected, rtol=0, atol=1e-14)
 
 
 def test_where_the_environment_ends_the_episode_only_rewards_move() -> None:

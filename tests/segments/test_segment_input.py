@@ -151,7 +151,7 @@ def test_parallel_scans_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(cpu_scan, "_PARALLEL_ROWS", 0)
     before = numba.get_num_threads()
     try:
-        for threads in range(1, numba.config.NUMBA_NUM_THREADS + 1):  # pyright: ignore[reportAttributeAccessIssue]
+        for threads in range(1, before + 1):
             numba.set_num_threads(threads)
             assert (segments.scan(x, 0.97, offsets) == serial[0]).all()
             assert (segments.reverse_scan(x, x, offsets) == serial[1]).all()

@@ -33,12 +33,13 @@ def filtered(
     """Draw groups again until their trajectories do not all have the same return, at most `tries` times.
 
     Kept groups follow the law of a group given that its returns differ: with success probability p and n members the
-    success rate of kept groups is (p - p^n) / (1 - p^n - (1-p)^n), and 1 / (1 - p^n - (1-p)^n) groups are drawn for each.
+    success rate of kept groups is (p - p^n) / (1 - p^n - (1-p)^n), and 1 / (1 - p^n - (1-p)^n) groups are drawn for
+    each, were tries unlimited.
     Returns are undiscounted sums of rewards, before any penalty (DAPO; verl-agent, evidence: code via notes).
     `tasks`: "new" draws another task each time (DAPO), "same" stays with the start state. `last_try`: what happens to a
     group that is still all equal in its last try: "keep" leaves it in (verl-agent), "mask" gives its rows `weight` 0.
-    Each place in the batch is redrawn alone, where the libraries draw whole batches of prompts and cut the surplus: kept
-    groups have the same law, fewer are generated.
+    Each place in the batch is redrawn alone, where the libraries draw whole batches of prompts and cut the surplus:
+    kept groups have the same law, fewer are generated.
     Keeps the last try of every group: N = batches * groups * group_size trajectories, ordered by group; the rows of
     earlier tries are dropped. Makes trajectory columns `generated` and `generated_rows` (N,): trajectories and rows
     generated for the trajectory's group over all tries, dropped ones included.

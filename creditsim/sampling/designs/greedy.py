@@ -47,7 +47,7 @@ def independent_with_greedy(
 
     b(group) = sum over steps of the reward of a rollout that takes argmax_a pi(a|s), from the group's start state
     (ReMax, arXiv:2310.10505; undiscounted as in the response-level reward of the paper). Makes the trajectory column
-    `greedy_score` (N,). The greedy trajectories themselves are drawn but not kept: they are no samples of the policy.
+    `greedy_score` (N,). The greedy trajectories are drawn but not kept: they are no samples of the policy.
     Errors: InputError for a group size below 1.
     """
     rollouts = sampler.extend(copies=group_size, policy=policy)

@@ -19,9 +19,9 @@ def vine(
 ) -> tuple[Rollouts, State]:
     """Draw trajectories, then `copies` auxiliary ones from every state they pass through at the beginning of a step.
 
-    The mean return of the auxiliary trajectories after a row estimates the value of its next state; those from the start
-    (`parent` -1, `weight` 0) the value of the group's start state, once per group. They have `weight` 0: they enter no
-    loss, and the main trajectory is not one of them (counting it would shrink the advantage by 1 - 1/copies).
+    The mean return of the auxiliary trajectories after a row estimates the value of its next state; those from the
+    start (`parent` -1, `weight` 0) the value of the group's start state, once per group. They have `weight` 0: they
+    enter no loss, and the main trajectory is not one of them (counting it would shrink the advantage by 1 - 1/copies).
     Order: group_size main trajectories per group, then those from the start, then those after each row in row order.
     States visited twice are valued twice; the official code values equal states once. Errors: InputError for sizes
     below 1.
