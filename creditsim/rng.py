@@ -209,6 +209,7 @@ def _blocks(
     blocks = np.empty((streams.size, -(-(skip + size) // per_block), per_block), dtype)
 
     def cut(filled: np.ndarray) -> np.ndarray:
-        return filled.reshape(streams.size, -1)[:, skip : skip + size].reshape(streams.shape + shape)
+        flat = filled.reshape(streams.size, filled.shape[1] * per_block)
+        return flat[:, skip : skip + size].reshape(streams.shape + shape)
 
     return blocks, cut

@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "DOUBLE", "NEUTRAL", "SINGLE", "VERDICT_COLOURS", "look", "new", "save", "series_styles"]
+__all__ = ["COLOURS", "DOUBLE", "NEUTRAL", "SINGLE", "VERDICT_COLOURS", "look", "new", "render", "save", "series_styles"]
 
 SINGLE, DOUBLE = 3.25, 6.75
 """Column widths in inches."""
@@ -71,14 +71,20 @@ def series_styles(names: list[str]) -> dict[str, dict[str, Any]]:
     return {name: {"color": c, "linestyle": line, "marker": marker} for name, c, line, marker in looks}
 
 
+_NO_DATES: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
+
+
+def render(figure: Figure, kind: str, dpi: float | None = None) -> bytes:
+    """Bytes of a figure as pdf, svg or png (300 dpi unless told), without dates: equal data give equal bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, metadata=_NO_DATES[kind], **({} if dpi is None else {"dpi": dpi}))
+    return buffer.getvalue()
+
+
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write `name`.pdf, .svg and .png (300 dpi) without dates, so that equal data give equal bytes."""
+    """Write `name`.pdf, .svg and .png."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for kind, metadata in (("pdf", {"CreationDate": None}), ("svg", {"Date": None}), ("png", {"Software": None})):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, metadata=metadata)
-        path = folder / f"{name}.{kind}"
-        path.write_bytes(buffer.getvalue())
-        paths.append(path)
+    paths = [folder / f"{name}.{kind}" for kind in _NO_DATES]
+    for path in paths:
+        path.write_bytes(render(figure, path.suffix[1:]))
     return paths

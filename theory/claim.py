@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from creditsim.registry import Part, Registry
 if TYPE_CHECKING:
     from creditsim.stats.verdict import Evidence
 
-__all__ = ["CLAIMS", "KINDS", "SIZES", "Claim", "Size", "Trial", "Variant", "claim", "facts"]
+__all__ = ["CLAIMS", "KINDS", "SIZES", "Claim", "Size", "Trial", "Variant", "claim", "evidence_of", "facts"]
 
 Size = Literal["quick", "standard", "full"]
 SIZES: tuple[Size, ...] = ("quick", "standard", "full")
@@ -31,7 +32,7 @@ class Trial:
 
     size: Size
     alpha: float
-    """Error level of this check: the ledger's family-wise level divided by the number of claims."""
+    """Error level of every interval of this check (`theory.ledger.ROW_ALPHA` in the ledger)."""
     seed: int
     data: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -128,6 +129,23 @@ def facts(evidence: Evidence) -> dict[str, Any]:
     """JSON form of an Evidence: plain numbers, None for what is not finite; `p_value` is None for exact statistics."""
     plain = {name: _plain(value) for name, value in asdict(evidence).items()}
     return {**plain, "p_value": float(evidence.p_value) if evidence.alpha > 0 else None}
+
+
+def evidence_of(stored: Mapping[str, Any]) -> Evidence:
+    """Inverse of `facts`, up to what is not finite: a missing end of an interval is infinite, a missing number NaN."""
+    from creditsim.stats.verdict import Evidence
+
+    low, high = stored["interval"]
+    numbers = {name: math.nan if stored[name] is None else stored[name] for name in ("statistic", "prediction", "margin")}
+    known = {f.name: stored[f.name] for f in fields(Evidence) if f.name in stored}
+    return Evidence(
+        **{
+            **known,
+            **numbers,
+            "interval": (-math.inf if low is None else low, math.inf if high is None else high),
+            "parts": tuple(evidence_of(part) for part in stored["parts"]),
+        }
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from creditsim.registry import Part, Registry
 
-__all__ = ["QUESTIONS", "Question", "question"]
+__all__ = ["QUESTIONS", "Answered", "Question", "answer_all", "question"]
 
 Answer = Callable[[Mapping[str, Mapping[str, Any]]], str]
 
@@ -34,6 +34,33 @@ class Question(Part):
 
 
 QUESTIONS: Registry[Question] = Registry("question", "theory.questions")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A question with its sentence; without one, `missing` names the claims not checked or `failed` says what broke."""
+
+    question: Question
+    sentence: str = ""
+    missing: tuple[str, ...] = ()
+    failed: str = ""
+
+
+def answer_all(evidence: Mapping[str, Mapping[str, Any]], questions: Iterable[Question] = QUESTIONS) -> list[Answered]:
+    """Answer every question from the evidence of the claims that decide it, by claim id."""
+    out = []
+    for asked in questions:
+        missing = tuple(name for name in asked.claims if name not in evidence)
+        if missing:
+            out.append(Answered(asked, missing=missing))
+            continue
+        try:
+            sentence = asked.function({name: evidence[name] for name in asked.claims})
+        except Exception as error:  # one page that cannot be formed must not lose the report
+            out.append(Answered(asked, failed=f"{type(error).__name__}: {error}"))
+        else:
+            out.append(Answered(asked, " ".join(sentence.split())))
+    return out
 
 
 def question(name: str, *, title: str, asked: str, claims: tuple[str, ...], figure: str) -> Callable[[Answer], Answer]:

@@ -70,11 +70,11 @@ class EnumeratingSampler(Sampler):
         n = plan.batch.size
         codes = np.zeros((n, most_rows(self.mdp)), np.uint32)
         length, terminated = np.zeros(n, np.int64), np.zeros(n, bool)
-        sink = self.mdp.n_states
+        sink, law = self.mdp.n_states, pi.reshape(-1, *pi.shape[-2:])[0]
         for i in range(n):
             place, step = int(plan.state[i]), int(plan.step[i])
             while place != sink:
-                action = self._script.draw(pi[0, place])
+                action = self._script.draw(law[place])
                 slot = self._outcome[place, action, self._script.draw(self.mdp.probability[place, action])]
                 codes[i, length[i]] = slot
                 length[i] += 1

@@ -53,14 +53,14 @@ def append(
     record: tuple[str, ...],
     threads: int | None = None,
 ) -> Rollouts:
-    """Return `rollouts` with the drawn trajectories at the end; `pi` (R, S, A) with R = 1 or one per batch."""
+    """Return `rollouts` with the drawn trajectories at the end; `pi` (S, A), or (batches, S, A)."""
     old_rows = 0 if rollouts is None else rollouts.n_rows
     offsets = np.concatenate([[0] if rollouts is None else rollouts.offsets, old_rows + np.cumsum(walk.length)])
     new = _new_rows(plan, walk, mdp, pi, offsets[-plan.batch.size - 1 :] - old_rows, threads)
     fields: dict[str, Any] = {name: new.pop(name) for name in ("observation", "action", "reward", "step")}
     if record:
         replicate = np.repeat(_replicate(plan, pi), walk.length)
-        new |= {name: _BY_STATE[name](pi)[replicate, new["state"]] for name in record}
+        new |= {name: _BY_STATE[name](pi.reshape(-1, *pi.shape[-2:]))[replicate, new["state"]] for name in record}
     if mdp.reward.ndim == 4:
         slots = walk.codes[np.arange(walk.codes.shape[1]) < walk.length[:, None]]
         new["rewards_K"] = mdp.reward[walk.state[slots], walk.action[slots], walk.branch[slots]]
@@ -101,7 +101,7 @@ _BY_STATE = {
 
 
 def _replicate(plan: Plan, pi: np.ndarray) -> np.ndarray:
-    return plan.batch if pi.shape[0] > 1 else np.zeros_like(plan.batch)
+    return plan.batch if pi.ndim == 3 else np.zeros_like(plan.batch)
 
 
 def _check_columns(rollouts: Rollouts, old: dict[str, np.ndarray], new: dict[str, np.ndarray]) -> None:
@@ -117,7 +117,7 @@ def _new_rows(
     integers = ("observation", "action", "step", "state", "next_state", "context")
     out = {name: np.empty(m, np.int64) for name in integers} | {name: np.empty(m) for name in ("reward", "log_prob")}
     with np.errstate(divide="ignore"):
-        log_pi = np.log(pi)
+        log_pi = np.log(pi.reshape(-1, *pi.shape[-2:]))
     with limited_threads(threads, m):
         _fill(
             walk.codes, offsets, plan.step, _replicate(plan, pi), walk.state, walk.action, walk.branch, mdp.successor,

@@ -58,7 +58,7 @@ def sample_returns(
     batch = np.repeat(np.arange(batches), episodes)
     number = np.tile(np.arange(episodes), batches)
     stream = batch + first_batch
-    first = batch * (mdp.n_states + 1) if pi.shape[0] > 1 else np.zeros(n, np.int64)
+    first = batch * (mdp.n_states + 1) if pi.ndim == 3 else np.zeros(n, np.int64)
     value, length, terminated = np.empty(n), np.empty(n, np.int64), np.empty(n, bool)
     chunks = max(1, min(_CHUNKS, n // _LANES))
     work = (

@@ -72,7 +72,7 @@ class TableSampler(Sampler):
             rows = int((plan.stop - plan.step).max())
         codes = np.empty((n, rows), np.uint16 if tables.move.size <= 1 << 16 else np.uint32)
         length, terminated = np.empty(n, np.int64), np.empty(n, bool)
-        replicate = plan.batch if pi.shape[0] > 1 else np.zeros_like(plan.batch)
+        replicate = plan.batch if pi.ndim == 3 else np.zeros_like(plan.batch)
         episodes = (
             plan.state.astype(np.uint32),
             plan.step,

@@ -92,20 +92,23 @@ class Tables:
 
 
 def policy_rows(mdp: TabularMDP, policy: Policy, replicates: int) -> np.ndarray:
-    """(R, S, A) checked action probabilities of a policy, R being 1 (shared) or `replicates`."""
+    """Checked action probabilities: (S, A) of a policy that all share, or (replicates, S, A) of one for each.
+
+    A single replicate's own policy keeps its leading axis: replicates and shared policies draw from different tables,
+    and a replicate's bits must not depend on how many run beside it.
+    """
     pi = np.asarray(policy.probabilities(mdp), np.float64)
     shape = (mdp.n_states, mdp.n_actions)
-    if pi.shape == shape:
-        pi = pi[None]
-    if pi.shape not in {(1, *shape), (replicates, *shape)}:
+    if pi.shape not in {shape, (replicates, *shape)}:
         raise InputError("policy", f"probabilities of shape {pi.shape}", f"{shape} or {(replicates, *shape)}")
-    active = pi[:, ~mdp.terminal]
+    active = pi[..., ~mdp.terminal, :]
     if not np.isfinite(active).all() or (active < 0).any():
         raise InputError("policy", "a probability that is negative, NaN or infinite", "probabilities")
-    if active.size and np.abs(active.sum(axis=-1) - 1.0).max() > 1e-9:
-        worst = active.sum(axis=-1).reshape(-1)
-        raise InputError("policy", f"a row that sums to {worst[np.abs(worst - 1).argmax()]:.12g}", "rows that sum to 1")
-    if (active[:, ~mdp.mask[~mdp.terminal]] > 0).any():
+    total = active.sum(axis=-1).reshape(-1)
+    if total.size and np.abs(total - 1.0).max() > 1e-9:
+        worst = total[np.abs(total - 1.0).argmax()]
+        raise InputError("policy", f"a row that sums to {worst:.12g}", "rows that sum to 1")
+    if (active[..., ~mdp.mask[~mdp.terminal]] > 0).any():
         raise InputError("policy", "a forbidden action with positive probability", "0 where the mask forbids")
     return pi
 
@@ -127,17 +130,17 @@ def most_rows(mdp: TabularMDP) -> int:
 
 
 def build_tables(mdp: TabularMDP, pi: np.ndarray) -> Tables:
-    """Build the tables for action probabilities `pi` (R, S, A); R > 1 means one policy per replicate.
+    """Build the tables for action probabilities `pi`: (S, A) of one frozen policy, or (R, S, A) one per replicate.
 
     Errors: TooLargeError when the successor tables alone would pass 2^29 slots.
     """
     s, a, b = mdp.successor.shape
     buckets = 1 << (a * b - 1).bit_length()
-    if pi.shape[0] == 1 and s * buckets <= _JOINT_LIMIT:
-        return _joint(mdp, pi[0])
+    if pi.ndim == 2 and s * buckets <= _JOINT_LIMIT:
+        return _joint(mdp, pi)
     if 2 * s * a * (1 << (b - 1).bit_length()) > _SLOT_LIMIT:
         raise TooLargeError("mdp", f"{s} states x {a} actions x {b} successors", f"at most {_SLOT_LIMIT} table slots")
-    return _two_stage(mdp, pi)
+    return _two_stage(mdp, pi.reshape(-1, s, a))
 
 
 def _lawful(rows: np.ndarray, used: np.ndarray) -> np.ndarray:

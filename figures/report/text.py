@@ -1,0 +1,117 @@
+"""Numbers, prose and verdict words as a reader should meet them; everything comes back escaped."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from markupsafe import Markup, escape
+
+__all__ = ["count", "detail_rows", "interval", "number", "p_value", "prose", "sentence"]
+
+_NOISE = 1e-13
+"""Numbers below are rounding of sums of order one and shown as 0."""
+_ENTRIES = 12
+_ROWS = 60
+
+
+def number(value: Any) -> str:
+    """Four significant digits; 0 for rounding noise; a dash for what is not finite or not there."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return count(value)
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if abs(value) < _NOISE:
+        return "0"
+    if 1e-3 <= abs(value) < 1e5:
+        decimals = max(0, 3 - math.floor(math.log10(abs(value))))
+        text = f"{value:.{decimals}f}"
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+    else:
+        mantissa, _, exponent = f"{value:.3e}".partition("e")
+        mantissa = mantissa.rstrip("0").rstrip(".")
+        text = f"{mantissa} × 10{_raised(int(exponent))}"
+    return text.replace("-", "−")
+
+
+def _raised(exponent: int) -> str:
+    return str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def count(value: int) -> str:
+    """Whole number with thin spaces between thousands."""
+    return f"{value:,}".replace(",", " ").replace("-", "−")
+
+
+def interval(ends: Any) -> str:
+    """[low, high]; an end that is missing is infinite."""
+    low, high = ends
+    return f"[{number(-math.inf if low is None else low)}, {number(math.inf if high is None else high)}]"
+
+
+def p_value(value: float | None) -> str:
+    """A p-value; those at the floor of the inversion are shown as a bound."""
+    if value is None:
+        return "–"
+    return "< 10⁻⁹" if value < 1e-9 else number(value)
+
+
+_CODE = re.compile(r"``?([^`]+)``?")
+
+
+def sentence(text: str) -> Markup:
+    """One line of prose: escaped, `code` set as code."""
+    out, last = Markup(), 0
+    for match in _CODE.finditer(text):
+        out += escape(text[last : match.start()]) + Markup("<code>{}</code>").format(match[1])
+        last = match.end()
+    return out + escape(text[last:])
+
+
+def prose(text: str) -> Markup:
+    """Paragraphs of a docstring: blank lines separate them, indented blocks are formulas and keep their lines."""
+    blocks = [block for block in re.split(r"\n\s*\n", text.strip("\n")) if block.strip()]
+    return Markup("\n").join(_block(block) for block in blocks)
+
+
+def _block(block: str) -> Markup:
+    lines = block.splitlines()
+    if all(line.startswith((" ", "\t")) for line in lines):
+        return Markup("<pre>{}</pre>").format("\n".join(line.strip() for line in lines))
+    if all(line.startswith(("- ", "* ", "  ")) for line in lines) and lines[0][:2] in ("- ", "* "):
+        items = re.split(r"\n[-*] ", "\n" + block)[1:]
+        return Markup("<ul>{}</ul>").format(Markup().join(Markup("<li>{}</li>").format(sentence(_flow(i))) for i in items))
+    return Markup("<p>{}</p>").format(sentence(_flow(block)))
+
+
+def _flow(text: str) -> str:
+    return " ".join(text.split())
+
+
+def detail_rows(detail: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Flattened `name -> value` lines of an Evidence's detail; long lists are cut and say so."""
+    lines = list(_flatten("", detail))
+    more = [("…", f"{len(lines) - _ROWS} more lines in verdicts.json")] if len(lines) > _ROWS else []
+    return lines[:_ROWS] + more
+
+
+def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            label = str(name).replace("_", " ")
+            yield from _flatten(f"{prefix} · {label}" if prefix else label, inner)
+    elif isinstance(value, (list, tuple)):
+        shown = ", ".join(number(v) if not isinstance(v, (list, tuple, Mapping)) else "(…)" for v in value[:_ENTRIES])
+        yield prefix, shown + (f", … ({len(value)} entries)" if len(value) > _ENTRIES else "")
+    else:
+        yield prefix, number(value)

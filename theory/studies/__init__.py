@@ -1,0 +1,1 @@
+"""Built-in studies, one file each; `theory.study` says what one is."""
