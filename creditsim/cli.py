@@ -14,17 +14,20 @@ import io
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from creditsim import __version__
-from creditsim.errors import CreditsimError, InputError, UnknownNameError, nearest
+from creditsim.errors import CreditsimError, InputError, ResourceError, UnknownNameError, choose, nearest
 
 __all__ = ["COMMANDS", "main"]
 
 
 class Command(NamedTuple):
-    """Where a command lives: a module with a dataclass `Config` and `run(config) -> exit code`."""
+    """Where a command lives: a module with `Config` and `run(config) -> exit code`.
+
+    `Config` is a dataclass, or a mapping of one for each subcommand.
+    """
 
     module: str
     help: str
@@ -35,6 +38,7 @@ COMMANDS: dict[str, Command] = {
     "doctor": Command("creditsim.commands.doctor", "versions, extras, devices and the kernel cache"),
     "list": Command("creditsim.commands.list", "names of estimators, environments, methods, designs, ..."),
     "show": Command("creditsim.commands.show", "formula, presets, needs and evidence of anything that `list` names"),
+    "study": Command("creditsim.commands.study", "grids of estimators or methods: bias, variance, gradients, curves"),
     "train": Command("creditsim.commands.train", "train tabular policies by a method, with the exact return"),
 }
 
@@ -50,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except CreditsimError as error:
         print(f"creditsim: {_one_line(str(error))}", file=sys.stderr)
-        return 2
+        return 3 if isinstance(error, ResourceError) else 2
     except KeyboardInterrupt:
         print("creditsim: interrupted", file=sys.stderr)
         return 130
@@ -79,8 +83,20 @@ def _dispatch(args: list[str]) -> int:
     if name not in COMMANDS:
         raise UnknownNameError("command", repr(name), " | ".join(COMMANDS), nearest(name, COMMANDS))
     module = importlib.import_module(COMMANDS[name].module)
-    config = _parse(module.Config, rest, f"creditsim {name}")
+    kind, prog = module.Config, f"creditsim {name}"
+    if isinstance(kind, Mapping):
+        if not rest or rest[0] in ("-h", "--help"):
+            print(_suboverview(kind, prog))
+            return 0
+        kind, rest, prog = kind[choose(prog, rest[0], kind)], rest[1:], f"{prog} {rest[0]}"
+    config = _parse(kind, rest, prog)
     return 0 if config is None else int(module.run(config))
+
+
+def _suboverview(kinds: Mapping[str, type[Any]], prog: str) -> str:
+    width = max(map(len, kinds))
+    rows = [f"  {name:<{width}}  {(kind.__doc__ or '').splitlines()[0]}" for name, kind in kinds.items()]
+    return "\n".join([f"usage: {prog} WHAT [OPTIONS]", "", *rows, "", f"{prog} WHAT --help tells its options."])
 
 
 def _overview() -> str:

@@ -12,6 +12,7 @@ __all__ = [
     "InputError",
     "MissingColumnError",
     "NumericalError",
+    "ResourceError",
     "TooLargeError",
     "UnknownNameError",
     "choose",
@@ -61,6 +62,10 @@ class CorruptFileError(InputError):
 
 class NumericalError(CreditsimError, ArithmeticError):
     """A numerical method did not reach the accuracy it promises."""
+
+
+class ResourceError(CreditsimError, RuntimeError):
+    """Disk, memory or a worker process gave out; the message says what is safe."""
 
 
 class ExtraMissingError(CreditsimError, ImportError):

@@ -36,7 +36,7 @@ class Drawn:
     files: Mapping[str, str]
     """File name beside figures.json -> SHA-256."""
     drawn_from: str
-    """Hash of the results, the figure's source and the drawing library: equal where drawing again would change nothing."""
+    """Hash of results, source and drawing library: equal where drawing again would change nothing."""
 
     def data_files(self) -> list[str]:
         """The Parquet files beside the figure."""
@@ -103,8 +103,12 @@ def draw_job(job: Job) -> Drawn:
     files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     for source, data in job.data.items():
         name = f"{job.name}.{source.replace(':', '-')}.parquet"
-        columns = {column: values.tolist() if values.dtype.kind in "UO" else values for column, values in data.table.items()}
-        write_parquet(folder / name, columns, {"creditsim": canonical({"source": source, "facts": _lasting(data.meta)})})
+        columns = {
+            column: values.tolist() if values.dtype.kind in "UO" else values for column, values in data.table.items()
+        }
+        write_parquet(
+            folder / name, columns, {"creditsim": canonical({"source": source, "facts": _lasting(data.meta)})}
+        )
         files[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     return Drawn(part.name, part.title, part.caption, part.claims, files, job.drawn_from)
 
@@ -179,7 +183,9 @@ def read_index(folder: Path) -> dict[str, Drawn]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["schema"] > SCHEMA:
-            raise InputError(str(path), f"results of schema {data['schema']}", f"schema {SCHEMA} or older; update creditsim")
+            raise InputError(
+                str(path), f"results of schema {data['schema']}", f"schema {SCHEMA} or older; update creditsim"
+            )
         return {e["name"]: Drawn(**{**e, "claims": tuple(e["claims"])}) for e in data["figures"]}
     except InputError:
         raise

@@ -12,7 +12,18 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "DOUBLE", "NEUTRAL", "SINGLE", "VERDICT_COLOURS", "look", "new", "render", "save", "series_styles"]
+__all__ = [
+    "COLOURS",
+    "DOUBLE",
+    "NEUTRAL",
+    "SINGLE",
+    "VERDICT_COLOURS",
+    "look",
+    "new",
+    "render",
+    "save",
+    "series_styles",
+]
 
 SINGLE, DOUBLE = 3.25, 6.75
 """Column widths in inches."""

@@ -63,9 +63,13 @@ class Variant:
 
 @dataclass(frozen=True)
 class Claim(Part):
-    """A registered claim. `evidence` (the source) says who states it: paper, code, notes, or our own inference."""
+    """A registered claim. `evidence` (the source) says who states it: paper, code, notes, or our own inference.
+
+    `text` is the check's docstring, `statement` the same in one line.
+    """
 
     statement: str = ""
+    text: str = ""
     claim_kind: Kind = "identity"
     figure: str = ""
     variants: dict[str, Variant] = field(default_factory=dict)
@@ -116,9 +120,17 @@ def claim(name: str, *, paper: str, source: Source, kind: Kind, figure: str = ""
         raise InputError(f"claim {name} kind", repr(kind), " | ".join(KINDS))
 
     def register(check: Check) -> _Handle:
-        statement = " ".join((inspect.getdoc(check) or "").split())
+        text = inspect.getdoc(check) or ""
         entry = Claim(
-            "claim", name, check, paper=paper, evidence=source, statement=statement, claim_kind=kind, figure=figure
+            "claim",
+            name,
+            check,
+            paper=paper,
+            evidence=source,
+            statement=" ".join(text.split()),
+            text=text,
+            claim_kind=kind,
+            figure=figure,
         )
         return _Handle(CLAIMS.add(entry))
 
@@ -136,7 +148,9 @@ def evidence_of(stored: Mapping[str, Any]) -> Evidence:
     from creditsim.stats.verdict import Evidence
 
     low, high = stored["interval"]
-    numbers = {name: math.nan if stored[name] is None else stored[name] for name in ("statistic", "prediction", "margin")}
+    numbers = {
+        name: math.nan if stored[name] is None else stored[name] for name in ("statistic", "prediction", "margin")
+    }
     known = {f.name: stored[f.name] for f in fields(Evidence) if f.name in stored}
     return Evidence(
         **{

@@ -104,7 +104,9 @@ def spread_task(spread: float, noise: float = 0.0) -> Task:
     right = np.array([0.7, 0.7, 0.2, 0.2])
     effect = np.array([1.0, 1.0, -1.0, -1.0])
     value = spread * np.array([-2.0, 0.0, 0.0, 2.0]) / np.sqrt(2.0)
-    return aliased_task(np.stack([value - right * effect, value + (1 - right) * effect], 1).tolist(), right, delay=2, noise=noise)
+    return aliased_task(
+        np.stack([value - right * effect, value + (1 - right) * effect], 1).tolist(), right, delay=2, noise=noise
+    )
 
 
 def context_values(task: Task, k: int) -> np.ndarray:
@@ -197,5 +199,7 @@ def group_law(
             total = segment_sum(to_go, ids, groups)[ids]
             others[k] = np.where(size[k] >= 2, (total - to_go) / np.maximum(size[k] - 1, 1), 0.0)
         exact, value = solution.row_advantage(r)[keep], solution.row_value(r)[keep]
-        parts.append((place[keep], probability[r.batch_rows][keep], to_go[keep], exact, value, size[:, keep], others[:, keep]))
+        parts.append(
+            (place[keep], probability[r.batch_rows][keep], to_go[keep], exact, value, size[:, keep], others[:, keep])
+        )
     return GroupLaw(*(np.concatenate(column, axis=-1) for column in zip(*parts, strict=True)))

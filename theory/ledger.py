@@ -44,6 +44,7 @@ class Row:
     id: str
     paper: str
     statement: str
+    text: str
     source: str
     kind: str
     verdict: str
@@ -179,6 +180,7 @@ def _row(cell: Cell, meta: Mapping[str, Any], decided: tuple[str, float | None])
         id=entry.name,
         paper=entry.paper,
         statement=entry.statement,
+        text=entry.text,
         source=entry.evidence,
         kind=entry.claim_kind,
         verdict=verdict,

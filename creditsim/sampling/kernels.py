@@ -16,7 +16,7 @@ from creditsim.rng import philox
 from creditsim.sampling.alias import LEVEL_BITS, draw
 from creditsim.sampling.tables import advance
 
-__all__ = ["record", "reduce"]
+__all__ = ["record", "reduce", "starts"]
 
 _MASK, _HALF, _EIGHT = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(8)
 _LEVEL_SHIFT = np.uint64(32 - LEVEL_BITS)
@@ -61,6 +61,20 @@ def _decide(slots, w, j, wide, place, first, layout, tables):
             picked = _slot(low[lane], level[lane], np.uint64(first[lane]) + here, pick_bits, pick_threshold)
             row = here * actions + np.uint64(pick_action[picked])
             slots[lane] = _slot(next_low[lane], next_level[lane], row, bits, threshold)
+
+
+@kernel
+def starts(out, group, stream, round_, key, purpose, bits, threshold, outcome, words):
+    """Draw the start state `out` (N,) of every group, in the wide form: its words are those of "decision" `round_`.
+
+    `group`, `stream` (N,) uint64; `words` (4, lanes) work space; the rest an alias table over states.
+    """
+    n, lanes = out.shape[0], words.shape[1]
+    for low in range(0, n, lanes):
+        high = min(low + lanes, n)
+        _episode_words(words, group[low:high], stream[low:high], round_, purpose, key[0], key[1])
+        for lane in range(high - low):
+            out[low + lane] = outcome[_slot(words[0, lane], words[1, lane], _ZERO, bits, threshold)]
 
 
 @kernel(parallel=True)

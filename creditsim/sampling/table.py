@@ -8,19 +8,18 @@ from typing import Literal
 import numpy as np
 
 from creditsim.errors import InputError, choose
-from creditsim.jit import kernel
 from creditsim.mdp.table import TabularMDP
-from creditsim.rng import Purpose, key_words, philox
-from creditsim.sampling.alias import alias_tables, draw
+from creditsim.rng import Purpose, key_words
+from creditsim.sampling.alias import alias_tables
 from creditsim.sampling.expand import Plan, Walk
-from creditsim.sampling.kernels import record
+from creditsim.sampling.kernels import record, starts
 from creditsim.sampling.sampler import Sampler
 from creditsim.sampling.tables import Tables, build_tables, most_rows
 from creditsim.sampling.threads import limited_threads
 
 __all__ = ["TableSampler", "start_states"]
 
-_LANES = 32
+_LANES = 64
 _CHUNKS = 64
 _TWO_TO_32 = 1 << 32
 
@@ -116,18 +115,10 @@ def start_states(mdp: TabularMDP, seed: int, stream: np.ndarray, group: np.ndarr
     """Draw the start state of each (stream, group) pair of a round; all (n,)."""
     alias = alias_tables(mdp.start[None])
     out = np.empty(stream.size, np.int64)
-    _fill_starts(
-        out, stream.astype(np.uint64), group.astype(np.uint64), np.uint64(round_), key_words(seed),
-        np.uint64(Purpose.START), np.uint64(alias.n_buckets - 1), alias.threshold.reshape(-1), alias.slot_outcome,
+    bits = (alias.n_buckets - 1).bit_length()
+    starts(
+        out, group.astype(np.uint64), stream.astype(np.uint64), np.uint64(round_), key_words(seed),
+        np.uint64(Purpose.START), np.uint64(bits), alias.threshold.reshape(-1), alias.slot_outcome,
+        np.empty((4, _LANES), np.uint32),
     )  # fmt: skip
     return out
-
-
-_draw = kernel(draw, inline=True)
-
-
-@kernel
-def _fill_starts(out, stream, group, round_, key, purpose, mask, threshold, slot_outcome):
-    for i in range(out.shape[0]):
-        w0, w1, _, _ = philox(group[i], round_, stream[i], purpose, key[0], key[1])
-        out[i] = slot_outcome[_draw(np.uint64(0), w0 & mask, w1 >> np.uint64(4), threshold)]

@@ -1,106 +1,48 @@
-"""One Parquet file per cell: whole or absent, checked on reading, claimed by one process at a time."""
+"""A folder of finished cells: whole or absent, checked on reading, claimed by one process at a time."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import socket
 import time
+import uuid
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from creditsim.errors import CorruptFileError, InputError
 from creditsim.study.cells import SCHEMA, Cell, CellResult, canonical
+from creditsim.study.files import FULL, read_file, write_bytes, write_file
+from creditsim.study.owners import Owner, abandoned, owner
 from creditsim.study.provenance import provenance
 
 __all__ = ["Store", "read_file", "write_file"]
 
-_KEY = b"creditsim"
-_LEASE_SECONDS = 6 * 3600.0
-
-
-def _checksum(table: pa.Table, facts: dict[str, Any]) -> str:
-    digest = hashlib.sha256(canonical(facts).encode())
-    for name in table.column_names:
-        column = table.column(name).combine_chunks()
-        digest.update(f"{name}:{column.type}".encode())
-        if pa.types.is_string(column.type):
-            digest.update(json.dumps(column.to_pylist()).encode())
-        else:
-            digest.update(column.to_numpy(zero_copy_only=False).tobytes())
-    return digest.hexdigest()
-
-
-def write_file(path: Path, result: CellResult, facts: dict[str, Any]) -> None:
-    """Write a table and its facts to `path` so that a reader sees the whole file or none.
-
-    The temporary file lies in the same folder, is flushed to disk, then renamed over `path`; the folder is flushed too.
-    """
-    columns = {name: np.asarray(values) for name, values in result.table.items()}
-    lengths = {name: len(values) for name, values in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise InputError("table", f"columns of lengths {lengths}", "columns of one length")
-    table = pa.table(
-        {name: pa.array(values.tolist() if values.dtype.kind in "UO" else values) for name, values in columns.items()}
-    )
-    facts = {**facts, "schema": SCHEMA, "rows": table.num_rows, "meta": dict(result.meta)}
-    header = canonical({"facts": facts, "checksum": _checksum(table, facts)})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as handle:
-            pq.write_table(table.replace_schema_metadata({_KEY: header.encode()}), handle, compression="zstd")
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def read_file(path: Path) -> tuple[CellResult, dict[str, Any]]:
-    """Read a table and its facts; CorruptFileError where the file is damaged, InputError where its schema is newer."""
-    try:
-        table = pq.read_table(path)
-        header = json.loads((table.schema.metadata or {})[_KEY])
-        facts, checksum = header["facts"], header["checksum"]
-        schema = facts["schema"]
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # a damaged file can fail anywhere inside the Parquet reader
-        raise CorruptFileError(str(path), type(error).__name__, "a whole result file") from None
-    if schema > SCHEMA:
-        raise InputError(str(path), f"results of schema {schema}", f"schema {SCHEMA} or older; update creditsim")
-    if checksum != _checksum(table, facts):
-        raise CorruptFileError(str(path), "a checksum that does not match", "a whole result file")
-    columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names}
-    return CellResult(columns, facts["meta"]), facts
+_MARK = "creditsim-results.json"
+_WRITING_SECONDS = 10.0
+"""Between creating a claim and writing it there is a moment with an empty file."""
 
 
 class Store:
-    """A folder of finished cells; the folder is the truth, there is no index to corrupt."""
+    """A folder of finished cells; the folder is the truth, there is no index to corrupt.
+
+    Making one makes the folder and marks it with the schema of its results. `quarantined` lists the corrupt files put
+    aside by this object. Errors: InputError for a folder that cannot be made or written, or holds a newer schema.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
+        self.quarantined: list[Path] = []
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            probe = self.folder / f".probe.{os.getpid()}"
+            probe = self.folder / f".probe.{uuid.uuid4().hex}"
             probe.touch()
             probe.unlink()
-        except OSError as error:
-            raise InputError(
-                "output folder", f"{self.folder} ({error.strerror})", "a folder that can be written"
-            ) from None
+            self._mark()
+        except (OSError, ValueError) as error:
+            if isinstance(error, InputError) or getattr(error, "errno", None) in FULL:
+                raise
+            what = getattr(error, "strerror", None) or str(error)
+            raise InputError("output folder", f"{self.folder} ({what})", "a folder that can be written") from None
 
     def path(self, cell: Cell) -> Path:
         """Where the cell's file is, or will be."""
@@ -114,7 +56,10 @@ class Store:
         except FileNotFoundError:
             return None
         except CorruptFileError:
-            path.replace(path.with_suffix(".bad"))
+            # Another process may have put it aside, or even replaced it, in the meantime.
+            with suppress(FileNotFoundError):
+                path.replace(path.with_suffix(".bad"))
+                self.quarantined.append(path.with_suffix(".bad"))
             return None
 
     def put(self, cell: Cell, result: CellResult, seconds: float) -> None:
@@ -125,19 +70,13 @@ class Store:
     def claim(self, cell: Cell) -> bool:
         """Claim a cell for this process; False while a live process holds it."""
         lock = self._lock(cell)
-        content = canonical({"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}).encode()
         for _ in range(2):
-            try:
-                handle = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-            except FileExistsError:
-                if not self._abandoned(lock):
-                    return False
-                with suppress(FileNotFoundError):
-                    lock.unlink()
-                continue
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            return True
+            if self._make(lock):
+                return True
+            holder = self._holder(lock)
+            if holder is not None and not abandoned(*holder):
+                return False
+            self._take_away(lock, holder)
         return False
 
     def release(self, cell: Cell) -> None:
@@ -145,36 +84,82 @@ class Store:
         self._lock(cell).unlink(missing_ok=True)
 
     def sweep(self) -> int:
-        """Delete temporary files of dead writers; returns how many."""
+        """Delete temporary files and claims of dead processes; returns how many."""
         gone = 0
         for path in self.folder.glob(".*.tmp"):
-            owner = path.suffixes[-2].lstrip(".") if len(path.suffixes) > 1 else ""
-            if not (owner.isdigit() and _alive(int(owner))):
-                path.unlink(missing_ok=True)
-                gone += 1
+            with suppress(FileNotFoundError):
+                if abandoned(_writer(path), path.stat().st_mtime):
+                    path.unlink()
+                    gone += 1
+        for lock in self.folder.glob("*.claim*"):
+            with suppress(FileNotFoundError):
+                holder = self._holder(lock)
+                if holder is not None and abandoned(*holder):
+                    gone += self._take_away(lock, holder)
         return gone
 
     def _lock(self, cell: Cell) -> Path:
         return self.folder / f"{cell.id}.claim"
 
-    def _abandoned(self, lock: Path) -> bool:
+    def _make(self, lock: Path) -> bool:
         try:
-            holder = json.loads(lock.read_text())
-        except FileNotFoundError:
-            return True
-        except json.JSONDecodeError:
-            # Between creating and writing a claim there is a moment with an empty file.
-            return time.time() - lock.stat().st_mtime > 10.0
-        if holder["host"] == socket.gethostname():
-            return not _alive(holder["pid"])
-        return time.time() - holder["time"] > _LEASE_SECONDS
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
+            handle = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        except FileExistsError:
+            return False
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(canonical([*owner(), time.time()]).encode())
+        except BaseException:
+            lock.unlink(missing_ok=True)
+            raise
         return True
-    return True
+
+    def _holder(self, lock: Path) -> tuple[Owner, float] | None:
+        """Who holds a claim since when; None where it is gone or was never finished."""
+        try:
+            host, pid, started, since = json.loads(lock.read_text())
+            return Owner(host, pid, started), since
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            with suppress(FileNotFoundError):
+                if time.time() - lock.stat().st_mtime < _WRITING_SECONDS:
+                    return owner(), 0.0  # somebody who is at work
+            return None
+
+    def _take_away(self, lock: Path, judged: tuple[Owner, float] | None) -> bool:
+        """Remove the claim that was judged, and no newer one: moved aside, looked at again, put back if it is another.
+
+        Two processes that find the same dead claim would otherwise remove each other's new ones.
+        """
+        aside = lock.with_name(f"{lock.name}.{uuid.uuid4().hex}")
+        try:
+            lock.rename(aside)
+        except FileNotFoundError:
+            return False
+        same = self._holder(aside) == judged
+        if not same:
+            with suppress(FileExistsError):
+                os.link(aside, lock)
+        aside.unlink(missing_ok=True)
+        return same
+
+    def _mark(self) -> None:
+        mark = self.folder / _MARK
+        try:
+            schema = int(json.loads(mark.read_text())["schema"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            write_bytes(mark, canonical({"schema": SCHEMA}).encode())
+            return
+        if schema > SCHEMA:
+            allowed = f"schema {SCHEMA} or older; update creditsim or use another folder"
+            raise InputError("output folder", f"{self.folder} with results of schema {schema}", allowed)
+
+
+def _writer(temporary: Path) -> Owner:
+    """The process named by a temporary file; one whose name tells nobody is nobody's."""
+    try:
+        _, host, pid, started, _ = temporary.name.rsplit("~", 4)
+        return Owner(host, int(pid), int(started))
+    except ValueError:
+        return Owner("", 0, 0)

@@ -9,11 +9,13 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-__all__ = ["count", "detail_rows", "interval", "number", "p_value", "prose", "sentence"]
+__all__ = ["count", "detail_rows", "headline", "interval", "number", "p_value", "predicted", "prose", "sentence"]
 
 _NOISE = 1e-13
 """Numbers below are rounding of sums of order one and shown as 0."""
 _ENTRIES = 12
+_HEADLINE = (60, 260)
+"""Characters from which a sentence may end, and at which a long one is cut."""
 _ROWS = 60
 
 
@@ -66,6 +68,21 @@ def p_value(value: float | None) -> str:
     return "< 10⁻⁹" if value < 1e-9 else number(value)
 
 
+_RELATIONS = {"equality": "= ", "<=": "≤ ", ">=": "≥ ", "monotone": "steps ≥ "}
+
+
+def predicted(evidence: Any) -> str:
+    """What the statement asks of the statistic: `= 0.5 ± 0.01`, `≤ 0.3`, or the number of the entry that decides."""
+    stored = isinstance(evidence, Mapping)
+    kind, aim, margin, alpha = (
+        evidence[name] if stored else getattr(evidence, "relation" if name == "kind" else name)
+        for name in ("kind", "prediction", "margin", "alpha")
+    )
+    # A tolerance for rounding is no part of the statement; the margin of a sampled or approximate equality is.
+    width = f" ± {number(margin)}" if margin and (alpha > 0 or margin > 1e-6) else ""
+    return f"{_RELATIONS.get(kind, '')}{number(aim)}{width}"
+
+
 _CODE = re.compile(r"``?([^`]+)``?")
 
 
@@ -76,6 +93,16 @@ def sentence(text: str) -> Markup:
         out += escape(text[last : match.start()]) + Markup("<code>{}</code>").format(match[1])
         last = match.end()
     return out + escape(text[last:])
+
+
+def headline(text: str) -> Markup:
+    """The first sentence or clause of a statement, for tables; cut at a word where it is long."""
+    flat = _flow(text.split("\n\n")[0])
+    ends = [m.end() for m in re.finditer(r"[.;:](?= )", flat)]
+    end = next((e for e in ends if e >= _HEADLINE[0]), len(flat))
+    if end <= _HEADLINE[1]:
+        return sentence(flat[:end].rstrip(":;"))
+    return sentence(flat[: flat.rfind(" ", 0, _HEADLINE[1])] + " …")
 
 
 def prose(text: str) -> Markup:
@@ -90,7 +117,9 @@ def _block(block: str) -> Markup:
         return Markup("<pre>{}</pre>").format("\n".join(line.strip() for line in lines))
     if all(line.startswith(("- ", "* ", "  ")) for line in lines) and lines[0][:2] in ("- ", "* "):
         items = re.split(r"\n[-*] ", "\n" + block)[1:]
-        return Markup("<ul>{}</ul>").format(Markup().join(Markup("<li>{}</li>").format(sentence(_flow(i))) for i in items))
+        return Markup("<ul>{}</ul>").format(
+            Markup().join(Markup("<li>{}</li>").format(sentence(_flow(i))) for i in items)
+        )
     return Markup("<p>{}</p>").format(sentence(_flow(block)))
 
 

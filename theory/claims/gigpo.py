@@ -31,8 +31,9 @@ def episode_level(**params: object) -> Credit:
 @claim("gigpo.episode-leave-one-out", paper=PAPER, source="notes", kind="gradient")
 def episode_leave_one_out(trial: Trial) -> Evidence:
     """With F_norm = 1 and statistics over the N trajectories of a group, the episode advantage is (N-1)/N of a
-    leave-one-out advantage: E[A^E | trajectory i] = (N-1)/N (R_i - V(s_0)), and the expected gradient is (N-1)/N dJ/dtheta,
-    |E[g] - (N-1)/N dJ/dtheta| = 0. The paper states it up to a constant factor (read in notes); the factor is inferred.
+    leave-one-out advantage: E[A^E | trajectory i] = (N-1)/N (R_i - V(s_0)), and the expected gradient is (N-1)/N
+    dJ/dtheta, |E[g] - (N-1)/N dJ/dtheta| = 0. The paper states it up to a constant factor (read in notes); the factor
+    is inferred.
     """
     return _leave_one_out(trial, episode_level())
 
@@ -95,9 +96,9 @@ ENOUGH = 32
 @claim("gigpo.std-reweighting", paper=PAPER, source="notes", kind="bias")
 def std_reweighting(trial: Trial) -> Evidence:
     """Dividing by the group's standard deviation scales a task of success probability p by 1/sqrt(p(1-p)), so very easy
-    and very hard tasks are over-weighted: |factor / curve - 1| <= 5 %. That is the limit of large groups, known from the
-    discussion of GRPO; at finite N the factor never exceeds (N-1)/sqrt(N) (inferred), so the statement is checked where
-    N min(p, 1-p) >= 32 and, outside, at the usual N = 8.
+    and very hard tasks are over-weighted: |factor / curve - 1| <= 5 %. That is the limit of large groups, known from
+    the discussion of GRPO; at finite N the factor never exceeds (N-1)/sqrt(N) (inferred), so the statement is checked
+    where N min(p, 1-p) >= 32 and, outside, at the usual N = 8.
     """
     return _reweighting(trial, "mean_std")
 
@@ -134,7 +135,11 @@ def _reweighting(trial: Trial, normalize: str) -> Evidence:
         "estimator_minus_sum": max(abs(_estimated(p, 8, normalize) - std_factor(p, 8, normalize)) for p in chances),
     }
     inside = exact_equality(
-        large / curve, 1.0, tolerance=CLOSE, detail=detail, note=f"N min(p, 1-p) = {ENOUGH}: the rarer outcome is common"
+        large / curve,
+        1.0,
+        tolerance=CLOSE,
+        detail=detail,
+        note=f"N min(p, 1-p) = {ENOUGH}: the rarer outcome is common",
     )
     usual = exact_equality(factors[8] / curve, 1.0, tolerance=CLOSE, detail=detail, note="N = 8, any p")
     return conditional(inside, usual, note="the curve is a limit: at N = 8 the reweighting is far milder")

@@ -41,7 +41,9 @@ def _given_size(trial: Trial, singleton: str) -> Evidence:
     got, aim = [], []
     for seed, gamma in ((0, 1.0), (1, 0.9)):
         mdp = make("layered@tiny", seed=seed, gamma=gamma)
-        mean, predicted = _by_size(trial, f"layered, gamma {gamma:g}", mdp, SoftmaxPolicy.random(mdp, seed), n, singleton)
+        mean, predicted = _by_size(
+            trial, f"layered, gamma {gamma:g}", mdp, SoftmaxPolicy.random(mdp, seed), n, singleton
+        )
         got.append(mean)
         aim.append(predicted)
     loop = make("loop", states=1, horizon=8, gamma=0.8)
@@ -82,10 +84,10 @@ def pooled_means(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pooled mean of A^S = G - mean and of the exact advantage, for every action in a state; any group size n.
 
-    Pooled: E[sum of A^S over rows at (s,a)] / E[number of such rows]. The mean of an anchor group is a ratio of two sums
-    over independent trajectories, total return over visits; given one's own visits the others' enter through the law of
-    their visits, a convolution, so nothing is enumerated but single trajectories. `first_visits` leaves out later ones.
-    Every action of the state must be possible.
+    Pooled: E[sum of A^S over rows at (s,a)] / E[number of such rows]. The mean of an anchor group is a ratio of two
+    sums over independent trajectories, total return over visits; given one's own visits the others' enter through the
+    law of their visits, a convolution, so nothing is enumerated but single trajectories. `first_visits` leaves out
+    later ones. Every action of the state must be possible.
     """
     pi = policy.probabilities(mdp)
     law = enumerate_trajectories(mdp, pi)
@@ -141,10 +143,10 @@ def _ring(states: int, gamma: float, toll: float = 0.0) -> TabularMDP:
 
 @claim("gigpo.anchor-revisit-bias", paper=PAPER, source="inferred", kind="bias", figure="anchor_revisit")
 def anchor_revisit_bias(trial: Trial) -> Evidence:
-    """Revisits inside one trajectory leave the pooled step advantage unbiased up to the self-term:
-    |E[sum of A^S at (s,a)] / E[rows at (s,a)] - (N-1)/N A(s,a)| = 0. Checked in a state with the actions loop, good exit,
-    bad exit under the uniform policy, without time limit: at gamma = 1, where the return does not depend on the number of
-    loops, and, outside, at gamma = 0.8, where members of one trajectory are no independent samples.
+    """Revisits inside one trajectory leave the pooled step advantage unbiased up to the self-term: |E[sum of A^S at
+    (s,a)] / E[rows at (s,a)] - (N-1)/N A(s,a)| = 0. Checked in a state with the actions loop, good exit, bad exit under
+    the uniform policy, without time limit: at gamma = 1, where the return does not depend on the number of loops, and,
+    outside, at gamma = 0.8, where members of one trajectory are no independent samples.
     """
     return _revisits(trial, toll=0.0)
 
@@ -184,7 +186,9 @@ def _bias_table(trial: Trial) -> None:
 
     Every trajectory meets the start state, so that without revisits the factor would be (N-1)/N exactly.
     """
-    gammas = trial.pick((0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0), tuple(np.linspace(0.5, 1, 11)), tuple(np.linspace(0, 1, 21)))
+    gammas = trial.pick(
+        (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0), tuple(np.linspace(0.5, 1, 11)), tuple(np.linspace(0, 1, 21))
+    )
     for states in (1, 2, 3):
         for gamma in gammas:
             mdp = _ring(states, gamma)
@@ -208,9 +212,9 @@ def _worst(mean: np.ndarray, exact: np.ndarray, n: int) -> float:
 
 @claim("gigpo.anchor-revisit-decay", paper=PAPER, source="inferred", kind="bias", figure="anchor_revisit")
 def anchor_revisit_decay(trial: Trial) -> Evidence:
-    """The bias of revisits is a finite-group effect of order 1/N: with b_N the largest distance, over the actions of the
-    start state, of the pooled step advantage from (N-1)/N A(s,a), |log2(b_N / b_2N) - 1| <= 0.1 at the largest N (rings of
-    one to three states, gamma = 0.8).
+    """The bias of revisits is a finite-group effect of order 1/N: with b_N the largest distance, over the actions of
+    the start state, of the pooled step advantage from (N-1)/N A(s,a), |log2(b_N / b_2N) - 1| <= 0.1 at the largest N
+    (rings of one to three states, gamma = 0.8).
     """
     return _decay(trial, aliased=False)
 

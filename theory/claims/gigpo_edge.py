@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 
@@ -94,12 +94,14 @@ class Cell:
         )
 
 
-def sample(mdp: TabularMDP, tags: int, n: int, batches: int, seed: int, moved: int = 0) -> Cell:
-    """Sample `batches` groups of n under the uniform policy; `moved` rolls the step advantages along the rows."""
+def sample(
+    mdp: TabularMDP, tags: int, n: int, batches: int, seed: int, *, gamma: float = GAMMA, strangers: bool = False
+) -> Cell:
+    """Sample `batches` groups of n under the uniform policy; `strangers` gives each row another group's A^S."""
     marked = tagged(mdp, tags) if tags > 1 else mdp
     policy = SoftmaxPolicy.uniform(marked)
     rollouts = TableSampler(marked, seed=seed, batches=batches).extend(copies=n, policy=policy)
-    columns = credit(rollouts, "gigpo@paper", normalize="mean", gamma=GAMMA)
+    columns = credit(rollouts, "gigpo@paper", normalize="mean", gamma=gamma)
     assert isinstance(columns, dict)  # noqa: S101 # GiGPO makes columns
     contexts, actions = marked.n_contexts, marked.n_actions
     place = (rollouts.batch_rows * contexts + rollouts.columns["context"]) * actions + rollouts.action
@@ -110,7 +112,10 @@ def sample(mdp: TabularMDP, tags: int, n: int, batches: int, seed: int, moved: i
         table = np.bincount(place, values, batches * contexts * actions).reshape(batches, contexts, actions)
         return (table - chance * table.sum(axis=-1, keepdims=True)).reshape(batches, -1) / n
 
-    episode, step = gradient(columns["episode_advantage"]), gradient(np.roll(columns["step_advantage"], moved))
+    step_advantage = columns["step_advantage"]
+    if strangers:
+        step_advantage = np.roll(step_advantage, rollouts.n_rows // 2)
+    episode, step = gradient(columns["episode_advantage"]), gradient(step_advantage)
     exact = policy_gradient(mdp, SoftmaxPolicy.uniform(mdp))
     unit = exact / np.linalg.norm(exact)
     summaries = {}
@@ -130,25 +135,25 @@ def step_level_edge(trial: Trial) -> Evidence:
     observation per state, and, outside, when each state appears under 64 irrelevant observations that only the anchors
     tell apart (N = 8, uniform policy, step discount 0.95).
     """
-    return _edge(trial, 0)
+    return _edge(trial, strangers=False)
 
 
-@step_level_edge.broken("hand every step advantage to the row after it")
+@step_level_edge.broken("give each row the step advantage of a row of another group")
 def _(trial: Trial) -> Evidence:
-    return _edge(trial, 1)
+    return _edge(trial, strangers=True)
 
 
-def _edge(trial: Trial, moved: int) -> Evidence:
+def _edge(trial: Trial, *, strangers: bool) -> Evidence:
     batches = trial.pick(2_000, 20_000, 100_000)
     cells: dict[tuple[str, int], Cell] = {}
     names = ["lock, restart", "layered"]
-    for name, tags in product(names, (FEW, MANY) if moved else TAGS):
-        cells[name, tags] = sample(environments()[name], tags, 8, batches, trial.seed, moved)
+    for name, tags in product(names, (FEW, MANY) if strangers else TAGS):
+        cells[name, tags] = sample(environments()[name], tags, 8, batches, trial.seed, strangers=strangers)
         _rows(trial, name, tags, 8, cells[name, tags])
     detail: dict[str, object] = {}
     for (name, tags), cell in cells.items():
-        without, with_, _ = (float(cell.alignment(mix, trial.alpha).estimate) for mix in ("w = 0", "w = 1", "step only"))
-        detail[f"{name}, {tags} marks"] = {"w=0": without, "w=1": with_, "rows_alone": cell.singletons}
+        found = {mix: float(cell.alignment(mix, trial.alpha).estimate) for mix in MIXES}
+        detail[f"{name}, {tags} marks"] = {**found, "rows_alone": cell.singletons}
 
     def better(tags: int, note: str) -> Evidence:
         parts = {
@@ -160,9 +165,9 @@ def _edge(trial: Trial, moved: int) -> Evidence:
         return all_of(parts, alpha=trial.alpha, note=note)
 
     found = conditional(better(FEW, "one observation per state"), better(MANY, "64 observations per state"))
-    from dataclasses import replace
-
-    return replace(found, detail=detail, note="the step level costs signal once most rows are alone in their anchor group")
+    return replace(
+        found, detail=detail, note="the step level costs signal once most rows are alone in their anchor group"
+    )
 
 
 def _rows(trial: Trial, name: str, tags: int, n: int, cell: Cell) -> None:

@@ -46,9 +46,9 @@ def shifted(x: np.ndarray) -> np.ndarray:
 
 @claim("gigpo.float32-equal-groups", paper=PAPER, source="code", kind="identity", figure="float32_noise")
 def float32_equal_groups(trial: Trial) -> Evidence:
-    """A group whose members are all equal gets no advantage: max |A| = 0 over groups of 2 to 16 equal discounted returns
-    r gamma^k, gamma = 0.95, r in 0.01 ... 1000, with the code's formula (x - mean) / (std + 1e-6) in float32. The rounding
-    of the mean leaves a difference, the deviation is of the same size, and their ratio is of order one.
+    """A group whose members are all equal gets no advantage: max |A| = 0 over groups of 2 to 16 equal discounted
+    returns r gamma^k, gamma = 0.95, r in 0.01 ... 1000, with the code's formula (x - mean) / (std + 1e-6) in float32.
+    The rounding of the mean leaves a difference, the deviation is of the same size, and their ratio is of order one.
     """
     return _equal_groups(trial, naive(np.float32))
 
@@ -65,7 +65,11 @@ def _(trial: Trial) -> Evidence:
 
 def _equal_groups(trial: Trial, normalise: Normaliser) -> Evidence:
     steps = np.arange(trial.pick(50, 100, 200))
-    drawn = {"float32": naive(np.float32), "float64, same formula": naive(np.float64), "differences to a member": shifted}
+    drawn = {
+        "float32": naive(np.float32),
+        "float64, same formula": naive(np.float64),
+        "differences to a member": shifted,
+    }
     for name, function in drawn.items():
         worst, share = zip(*(_noise(function, scale, steps) for scale in SCALES), strict=True)
         trial.table(arithmetic=name, reward=SCALES, worst=worst, share=share)
@@ -81,6 +85,8 @@ def _equal_groups(trial: Trial, normalise: Normaliser) -> Evidence:
 def _noise(normalise: Normaliser, reward: float, steps: np.ndarray) -> tuple[float, float]:
     """Largest |A| over the groups, and the share of groups whose advantage exceeds 0.01."""
     worst = [
-        float(np.abs(normalise(np.full(size, reward * GAMMA**k))).max()) for size in range(2, 17) for k in steps.tolist()
+        float(np.abs(normalise(np.full(size, reward * GAMMA**k))).max())
+        for size in range(2, 17)
+        for k in steps.tolist()
     ]
     return max(worst), float(np.mean(np.array(worst) > 0.01))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from creditsim.exact.gradient import policy_gradient
 from creditsim.exact.moments import exact_moments
 from creditsim.mdp.families import make
 from creditsim.mdp.policy import SoftmaxPolicy
@@ -34,9 +35,9 @@ CONVENTIONS = {
 
 @claim("gigpo.singleton-rules-agree", paper=PAPER, source="code", kind="identity", figure="singleton_rules")
 def singleton_rules_agree(trial: Trial) -> Evidence:
-    """The official code treats a group of one alike at both levels: a lone trajectory of one step and reward 1 has
-    |A^E - A^S| = 0. (Both functions stand in one file: the episode level takes mean 0 and std 1, so the raw score stays;
-    the step level takes the member itself as mean, so 0 stays.)
+    """The official code treats a group of one alike at both levels: a lone trajectory of one step and reward 1 has |A^E
+    - A^S| = 0. (Both functions stand in one file: the episode level takes mean 0 and std 1, so the raw score stays; the
+    step level takes the member itself as mean, so 0 stays.)
     """
     return _agree(trial, {})
 
@@ -79,10 +80,10 @@ def _alone(length: int) -> Rollouts:
 
 @claim("gigpo.singleton-group-gradient", paper=PAPER, source="inferred", kind="gradient", figure="singleton_rules")
 def singleton_group_gradient(trial: Trial) -> Evidence:
-    """With one rollout per task the raw score makes the episode level REINFORCE without a baseline: |E[g] - dJ/dtheta| = 0
-    for N = 1. Holds for statistics over trajectories. With the code's statistics over rows it fails: a lone trajectory of
-    two or more steps has two or more equal rows and gets 0, only one-step trajectories keep their score. Checked where an
-    agent stops for 0.6 after one step, or goes on and gets 0.3 + 0.5 in two.
+    """With one rollout per task the raw score makes the episode level REINFORCE without a baseline: |E[g] - dJ/dtheta|
+    = 0 for N = 1. Holds for statistics over trajectories. With the code's statistics over rows it fails: a lone
+    trajectory of two or more steps has two or more equal rows and gets 0, only one-step trajectories keep their score.
+    Checked where an agent stops for 0.6 after one step, or goes on and gets 0.3 + 0.5 in two.
     """
     return _alone_gradient(trial, "raw")
 
@@ -96,7 +97,7 @@ def _alone_gradient(trial: Trial, singleton: str) -> Evidence:
     mdp = make("stopping", turns=2, stop=0.6, go=0.3, last=0.5)
     chances = np.linspace(0.1, 0.9, trial.pick(5, 9, 17))
     got: dict[str, list[float]] = {"trajectory": [], "step": []}
-    exact = []
+    exact: list[float] = []
     for q in chances:
         policy = SoftmaxPolicy.from_probabilities(mdp, np.array([[1.0 - q, q], [1.0, 0.0], [1.0, 0.0]]))
         for weighting, values in got.items():
@@ -104,12 +105,14 @@ def _alone_gradient(trial: Trial, singleton: str) -> Evidence:
             law = exact_moments(credit, mdp, policy, group_size=1, covariance=False).gradient
             # By the chain rule dJ/dq is the derivative by the logit of going on, over q (1 - q).
             values.append(float(law.mean[1]) / (q * (1.0 - q)))
-        exact.append(float(law.exact[1]) / (q * (1.0 - q)))
+        exact.append(float(policy_gradient(mdp, policy)[1]) / (q * (1.0 - q)))
     for weighting, values in got.items():
         trial.table(weighting=weighting, q=chances, gradient=values, exact=exact)
     detail = {"exact": exact[0], "trajectories": got["trajectory"][0], "rows": got["step"][0]}
     inside = exact_equality(got["trajectory"], exact, tolerance=TOLERANCE, detail=detail, note="over trajectories")
-    outside = exact_equality(got["step"], exact, tolerance=TOLERANCE, detail=detail, note="over rows, the code's default")
+    outside = exact_equality(
+        got["step"], exact, tolerance=TOLERANCE, detail=detail, note="over rows, the code's default"
+    )
     return conditional(inside, outside, note="the code's default statistics turn the gradient round")
 
 
@@ -122,9 +125,9 @@ OFFSETS = (0.0, 0.25, 0.5, 1.0)
 @claim("gigpo.singleton-step-zero", paper=PAPER, source="inferred", kind="variance", figure="singleton_rules")
 def singleton_step_zero(trial: Trial) -> Evidence:
     """Zero for an observation seen once, the code's rule, gives a step-level gradient at least as well aligned with the
-    exact one as keeping the raw return: alignment(zero) >= alignment(raw), alignment = E[g . u] / sqrt(E|g|^2) with u the
-    exact direction. Both are right on average; raw keeps a signal that zero throws away, and pays for it with the return's
-    offset. Checked where every step pays 1 more than nothing, and, outside, where rewards are sparse.
+    exact one as keeping the raw return: alignment(zero) >= alignment(raw), alignment = E[g . u] / sqrt(E|g|^2) with u
+    the exact direction. Both are right on average; raw keeps a signal that zero throws away, and pays for it with the
+    return's offset. Checked where every step pays 1 more than nothing, and, outside, where rewards are sparse.
     """
     return _zero_or_raw(trial, 0)
 
@@ -138,7 +141,8 @@ def _zero_or_raw(trial: Trial, by: int) -> Evidence:
     mdp = make("layered@tiny", paying=0.2)
     policy = SoftmaxPolicy.uniform(mdp)
     n = trial.pick(2, 3, 4)
-    found = {"zero": [], "raw": []}
+    found: dict[str, list[float]] = {"zero": [], "raw": []}
+    share = 0.0
     for offset in OFFSETS:
         shifted = replace(mdp, reward=mdp.reward + offset)
         for rule, values in found.items():

@@ -63,10 +63,10 @@ def expected_gradient(p: float, n: int, weighting: str, normalize: str = "mean")
 
 @claim("gigpo.row-weighting-offset", paper=PAPER, source="inferred", kind="bias", figure="row_weighting")
 def row_weighting_offset(trial: Trial) -> Evidence:
-    """Statistics over rows, the code's default, count a trajectory once per step: the baseline is sum_i T_i R_i / sum_i T_i,
-    which tends to E[T R]/E[T] = V + Cov(T,R)/E[T], not V. Four successes of 5 steps and four failures of 50 get
-    +0.909 / -0.091 instead of +-0.5. Checked: |A_i - (R_i - sum_j T_j R_j / sum_j T_j)| = 0 and
-    |lim E[baseline] - V - Cov(T,R)/E[T]| = 0.
+    """Statistics over rows, the code's default, count a trajectory once per step: the baseline is sum_i T_i R_i / sum_i
+    T_i, which tends to E[T R]/E[T] = V + Cov(T,R)/E[T], not V. Four successes of 5 steps and four failures of 50 get
+    +0.909 / -0.091 instead of +-0.5. Checked: |A_i - (R_i - sum_j T_j R_j / sum_j T_j)| = 0 and |lim E[baseline] - V -
+    Cov(T,R)/E[T]| = 0.
     """
     return _offset(trial, "step")
 
@@ -146,8 +146,8 @@ def _mean_advantage(p: float, n: int, weighting: str) -> float:
 @claim("gigpo.code-weighting-leave-one-out", paper=PAPER, source="notes", kind="gradient", figure="row_weighting")
 def code_weighting_leave_one_out(trial: Trial) -> Evidence:
     """The leave-one-out property of equation 3, E[g] = (N-1)/N dJ/dtheta, also holds with the code's default statistics
-    over rows: |E[g_N] - (N-1)/N p (1-p)| = 0 where successes take 5 steps and failures 50. The paper's statement (through
-    notes) is about trajectories; the default of the code came later.
+    over rows: |E[g_N] - (N-1)/N p (1-p)| = 0 where successes take 5 steps and failures 50. The paper's statement
+    (through notes) is about trajectories; the default of the code came later.
     """
     return _is_leave_one_out(trial, "step", "mean")
 
@@ -186,9 +186,9 @@ def _is_leave_one_out(trial: Trial, weighting: str, normalize: str) -> Evidence:
 
 @claim("gigpo.row-weighting-vanishes", paper=PAPER, source="inferred", kind="gradient", figure="row_weighting")
 def row_weighting_vanishes(trial: Trial) -> Evidence:
-    """The gradient bias of statistics over rows comes from a trajectory's own weight T_i / sum_j T_j in its baseline and
-    vanishes like 1/N, although the offset of the advantage stays: |E[g_N] - dJ/dtheta| <= 1/N for rewards in [0, 1] and
-    every N (successes take 5 steps, failures 50).
+    """The gradient bias of statistics over rows comes from a trajectory's own weight T_i / sum_j T_j in its baseline
+    and vanishes like 1/N, although the offset of the advantage stays: |E[g_N] - dJ/dtheta| <= 1/N for rewards in [0, 1]
+    and every N (successes take 5 steps, failures 50).
     """
     return _vanishes(trial, "step", "mean")
 
@@ -209,6 +209,8 @@ def _vanishes(trial: Trial, weighting: str, normalize: str) -> Evidence:
     detail = {
         "n_times_bias": dict(zip(map(str, CHANCES), (sizes[-1] * (got[:, -1] - exact[:, 0])).tolist(), strict=True)),
         "largest_n": int(sizes[-1]),
-        "at_half_256": float(got[1, list(sizes).index(256)]),
+        "at_half_256": float(got[1, sizes.tolist().index(256)]),
     }
-    return exact_inequality(np.abs(got - exact) * sizes, "<=", 1.0, detail=detail, note="N times the bias stays bounded")
+    return exact_inequality(
+        np.abs(got - exact) * sizes, "<=", 1.0, detail=detail, note="N times the bias stays bounded"
+    )

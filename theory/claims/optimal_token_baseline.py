@@ -155,11 +155,17 @@ def _check_position(trial: Trial, weight: Weight) -> Evidence:
         least = law.gradient(law.to_go - np.linalg.solve(gram, push)[law.rollouts.step])[1]
         ratio.append(law.gradient(law.to_go - _position_baseline(mdp, policy, law, weight))[1] / least)
     return exact_inequality(
-        ratio, "<=", 1.0, tolerance=ROUNDING, detail={"median": np.median(ratio), "share_worse": np.mean(np.array(ratio) > 1 + ROUNDING)}
+        ratio,
+        "<=",
+        1.0,
+        tolerance=ROUNDING,
+        detail={"median": np.median(ratio), "share_worse": np.mean(np.array(ratio) > 1 + ROUNDING)},
     )
 
 
-@claim("otb.best-by-position", paper="Optimal token baseline", source="code", kind="variance", figure="baseline_variance")
+@claim(
+    "otb.best-by-position", paper="Optimal token baseline", source="code", kind="variance", figure="baseline_variance"
+)
 def best_by_position(trial: Trial) -> Evidence:
     """The optimal token baseline has the least gradient variance among baselines that depend on the position only.
 

@@ -1,0 +1,117 @@
+"""Result files: Parquet that any tool reads, sealed by a checksum of all its bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from creditsim.errors import CorruptFileError, InputError
+from creditsim.study.cells import SCHEMA, CellResult, canonical, table_hash
+from creditsim.study.owners import owner
+
+__all__ = ["FULL", "read_file", "write_bytes", "write_file"]
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Error numbers of a file system without room."""
+
+_KEY = b"creditsim"
+_SEAL_KEY = b"creditsim-seal"
+_OPEN = b"sha256-of-this-file-with-64-zeros-here:"
+_ZEROS = b"0" * 64
+
+
+def write_file(path: Path, result: CellResult, facts: dict[str, Any]) -> None:
+    """Write a table and its facts to `path` so that a reader sees the whole file or none; see `write_bytes`.
+
+    Errors: InputError for columns of different lengths, OSError from the file system.
+    """
+    columns = {name: np.asarray(values) for name, values in result.table.items()}
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise InputError("table", f"columns of lengths {lengths}", "columns of one length")
+    table = pa.table({
+        name: pa.array(values.tolist(), pa.string()) if values.dtype.kind in "UO" else pa.array(values)
+        for name, values in columns.items()
+    })  # fmt: skip
+    facts = {**facts, "schema": SCHEMA, "rows": table.num_rows, "table": table_hash(columns), "meta": dict(result.meta)}
+    header = {_KEY: canonical(facts).encode(), _SEAL_KEY: _OPEN + _ZEROS}
+    sink = pa.BufferOutputStream()
+    # The Arrow schema is left out: it would repeat the metadata, seal included, in another coding.
+    pq.write_table(table.replace_schema_metadata(header), sink, compression="zstd", store_schema=False)
+    write_bytes(path, _sealed(sink.getvalue().to_pybytes()))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Put `content` at `path` by a temporary file of the same folder, flushed to disk and renamed; the folder too.
+
+    A failed write leaves neither the file nor the temporary one. The temporary's name says who writes, so that
+    `Store.sweep` can tell the leftovers of the dead from the work of the living.
+    """
+    me = owner()
+    temporary = path.with_name(f".{path.name}~{me.host}~{me.pid}~{me.started}~{threading.get_ident()}.tmp")
+    try:
+        with temporary.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except BaseException:
+        # On a full or vanished file system removing may fail too; the error that matters is the first.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read_file(path: Path) -> tuple[CellResult, dict[str, Any]]:
+    """Read a table and its facts.
+
+    The seal is checked before any byte reaches the Parquet reader, so that no damage can be mistaken for numbers or
+    bring the reader down. Errors: FileNotFoundError; CorruptFileError where the file is damaged; InputError where it
+    cannot be read or its schema is newer.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(str(path), error.strerror or "an unreadable file", "a readable result file") from None
+    if not _seal_holds(content):
+        raise CorruptFileError(str(path), "a checksum that does not match", "a whole result file")
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+        facts = json.loads((table.schema.metadata or {})[_KEY])
+        schema = int(facts["schema"])
+    except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
+        raise CorruptFileError(str(path), type(error).__name__, "a result file of creditsim") from None
+    if schema > SCHEMA:
+        raise InputError(str(path), f"results of schema {schema}", f"schema {SCHEMA} or older; update creditsim")
+    columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names}
+    return CellResult(columns, facts["meta"]), facts
+
+
+def _sealed(content: bytes) -> bytes:
+    at = content.rindex(_OPEN + _ZEROS) + len(_OPEN)
+    return content[:at] + hashlib.sha256(content).hexdigest().encode() + content[at + len(_ZEROS) :]
+
+
+def _seal_holds(content: bytes) -> bool:
+    at = content.rfind(_OPEN) + len(_OPEN)
+    if at < len(_OPEN):
+        return False
+    seal, blank = content[at : at + len(_ZEROS)], content[:at] + _ZEROS + content[at + len(_ZEROS) :]
+    return hashlib.sha256(blank).hexdigest().encode() == seal

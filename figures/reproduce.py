@@ -1,0 +1,125 @@
+"""From claims to verdicts, figures and the report, in one results folder."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from creditsim.errors import UnknownNameError, nearest
+from creditsim.study.runner import RunReport, process_pool, run_cells
+from figures.base import FIGURES, FigurePart
+from figures.publish import Drawn, Job, jobs, publish
+from figures.report.build import Report, write
+from figures.results import Results, figures_for, study_cells_of
+from theory import ledger, verdicts
+from theory.claim import CLAIMS, Claim, Size
+from theory.question import Answered, answer_all
+
+__all__ = ["FIGURE_FOLDER", "Outcome", "chosen", "draw", "reproduce"]
+
+FIGURE_FOLDER = "figures"
+_WORTH_A_POOL = 4
+"""Figures from which starting processes is quicker than drawing them one by one."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did; `failed` by claim or study, `undrawn` by figure, `unanswered` by question."""
+
+    rows: Sequence[ledger.Row]
+    changed: Sequence[str]
+    failed: Mapping[str, str]
+    undrawn: Mapping[str, str]
+    unanswered: Mapping[str, str]
+    lacking: Mapping[str, Sequence[str]]
+    computed: int
+    skipped: int
+    held: int
+    quarantined: int
+    drawn: int
+    verdicts: Path
+    report: Path
+
+    @property
+    def sound(self) -> bool:
+        """No verdict changed, nothing failed, every check can say yes and no."""
+        broken = self.changed or self.failed or self.undrawn or self.unanswered
+        return not (broken or any(row.defects for row in self.rows))
+
+
+@dataclass
+class Drawing:
+    """What `draw` did."""
+
+    entries: list[Drawn] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    lacking: dict[str, list[str]] = field(default_factory=dict)
+    drawn: int = 0
+
+
+def chosen(only: str | None) -> tuple[list[Claim], list[FigurePart]]:
+    """Claims and figures that a pattern names: with a figure its claims, with a claim its figures."""
+    claims = [c for c in CLAIMS if ledger.matches(only, c.name, c.paper, c.figure)]
+    figures = figures_for(only, (c.name for c in claims) if only is not None else ())
+    if only is not None and not claims:
+        wanted = {name for f in figures for name in f.claims}
+        claims = [c for c in CLAIMS if c.name in wanted]
+    if only is not None and not claims and not figures:
+        names = [*CLAIMS.names(), *FIGURES.names()]
+        allowed = f"what matches one of {len(CLAIMS.names())} claims or {len(FIGURES.names())} figures"
+        raise UnknownNameError("claim pattern", repr(only), allowed, nearest(only, names))
+    return claims, figures
+
+
+def reproduce(
+    out: Path, size: Size, *, only: str | None = None, workers: int | None = None, figures: bool = True
+) -> Outcome:
+    """Run what is not finished, decide all that is, draw, and write verdicts.json and report.html.
+
+    Errors: InputError for a pattern that matches nothing, a folder that cannot be written or one of a newer schema.
+    """
+    before = verdicts.read(out)
+    claims, parts = chosen(only)
+    store = ledger.store_in(out)
+    asked = ledger.claim_cells(claims, size)
+    studies = study_cells_of(parts, size) if figures else []
+    report = run_cells([*asked, *studies], store.folder, workers=workers, label="checks")
+    rows = ledger.rows(ledger.claim_cells(CLAIMS, size), store)
+    changed = ledger.changes(before.decided if before else {}, rows)
+    drawing = Drawing()
+    if figures:
+        results = Results(store, size, {row.id: row.verdict for row in rows})
+        drawing = draw(parts, results, out / FIGURE_FOLDER, workers=workers)
+    questions = answer_all(evidence(rows, store, size))
+    written = verdicts.write(out, size, rows, report.failed, before)
+    page = Report(rows, size, out / FIGURE_FOLDER, drawing.entries, questions, report.failed, changed)
+    return _outcome(rows, changed, report, drawing, questions, written, write(page, out))
+
+
+def _outcome(
+    rows: Sequence[ledger.Row],
+    changed: Sequence[str],
+    report: RunReport,
+    drawing: Drawing,
+    questions: Sequence[Answered],
+    written: Path,
+    page: Path,
+) -> Outcome:
+    return Outcome(
+        rows=rows,
+        changed=changed,
+        failed=report.failed,
+        undrawn=drawing.failed,
+        unanswered={a.question.name: a.failed for a in questions if a.failed},
+        lacking=drawing.lacking,
+        computed=report.computed,
+        skipped=report.skipped,
+        held=report.held,
+        quarantined=report.quarantined,
+        drawn=drawing.drawn,
+        verdicts=written,
+        report=page,
+    )
