@@ -310,6 +310,7 @@ def _relabelled(labels: Mapping[str, Array], kept: Mapping[str, Array]) -> dict[
 
 
 _FOLD = {
+    "reward_K": "sum",
     "tokens": "sum",
     "log_prob": "sum",
     "entropy": "sum",

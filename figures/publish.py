@@ -18,7 +18,7 @@ from creditsim.study.cells import canonical, source_hash
 from figures.base import FIGURES, Data, FigurePart
 from figures.results import Results
 
-__all__ = ["FORMATS", "NAME", "Drawn", "Job", "draw_job", "jobs", "publish", "read_index"]
+__all__ = ["FORMATS", "NAME", "Drawn", "Job", "draw_job", "jobs", "publish", "read_index", "stale"]
 
 NAME = "figures.json"
 SCHEMA = 1
@@ -144,6 +144,12 @@ def publish(
     entries = {name: entry for name, entry in {**known, **done}.items() if name in FIGURES and name not in failed}
     _write_index(folder, [entries[name] for name in sorted(entries)])
     return [done[job.name] for job in ready if job.name in done], failed, len(todo) - len(failed)
+
+
+def stale(ready: Sequence[Job], folder: Path) -> int:
+    """How many of the jobs would be drawn."""
+    known = read_index(folder)
+    return sum(not _is_current(known.get(job.name), job, folder) for job in ready)
 
 
 def _outcomes(todo: Sequence[Job], executor: Executor | None) -> Any:

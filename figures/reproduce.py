@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
 
 from creditsim.errors import UnknownNameError, nearest
 from creditsim.study.runner import RunReport, process_pool, run_cells
 from figures.base import FIGURES, FigurePart
-from figures.publish import Drawn, Job, jobs, publish
+from figures.publish import Drawn, jobs, publish, stale
 from figures.report.build import Report, write
 from figures.results import Results, figures_for, study_cells_of
 from theory import ledger, verdicts
 from theory.claim import CLAIMS, Claim, Size
 from theory.question import Answered, answer_all
 
-__all__ = ["FIGURE_FOLDER", "Outcome", "chosen", "draw", "reproduce"]
+__all__ = ["FIGURE_FOLDER", "Outcome", "chosen", "draw", "evidence", "reproduce"]
 
 FIGURE_FOLDER = "figures"
 _WORTH_A_POOL = 4
@@ -89,14 +93,41 @@ def reproduce(
     report = run_cells([*asked, *studies], store.folder, workers=workers, label="checks")
     rows = ledger.rows(ledger.claim_cells(CLAIMS, size), store)
     changed = ledger.changes(before.decided if before else {}, rows)
-    drawing = Drawing()
-    if figures:
-        results = Results(store, size, {row.id: row.verdict for row in rows})
-        drawing = draw(parts, results, out / FIGURE_FOLDER, workers=workers)
-    questions = answer_all(evidence(rows, store, size))
+    results = Results(store, size, {row.id: row.verdict for row in rows})
+    # A partial run draws every figure whose results are there: the report is about the folder, not about the pattern.
+    drawing = draw(list(FIGURES), results, out / FIGURE_FOLDER, workers=workers) if figures else Drawing()
+    drawing.lacking = {part.name: drawing.lacking[part.name] for part in parts if part.name in drawing.lacking}
+    questions = answer_all(evidence(rows, results))
     written = verdicts.write(out, size, rows, report.failed, before)
     page = Report(rows, size, out / FIGURE_FOLDER, drawing.entries, questions, report.failed, changed)
     return _outcome(rows, changed, report, drawing, questions, written, write(page, out))
+
+
+def evidence(rows: Sequence[ledger.Row], results: Results) -> dict[str, Mapping[str, Any]]:
+    """Facts of each finished claim by its id, with the ledger's verdict."""
+    found = {row.id: results.load([row.id]) for row in rows}
+    return {name: data[name].meta for name, data in found.items() if data is not None}
+
+
+def draw(parts: Sequence[FigurePart], results: Results, folder: Path, *, workers: int | None = None) -> Drawing:
+    """Draw the figures whose results are there, in several processes where that is worth their start."""
+    ready, lacking = jobs(parts, results, folder)
+    todo = stale(ready, folder)
+    bar = tqdm(total=len(ready), desc="figures", unit="figure", disable=not sys.stderr.isatty())
+    pool = process_pool(min(workers or os.cpu_count() or 1, todo)) if todo >= _WORTH_A_POOL and workers != 1 else None
+    try:
+        entries, failed, drawn = publish(ready, folder, executor=pool, on_done=lambda name: bar.update())
+    except KeyboardInterrupt:
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                child.terminate()
+        raise
+    finally:
+        bar.close()
+    if pool is not None:
+        pool.shutdown()
+    return Drawing(entries, failed, lacking, drawn)
 
 
 def _outcome(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import multiprocessing
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -104,16 +102,3 @@ def verdict_table(rows: Sequence[Any]) -> Iterator[str]:
         yield f"{paper:<{width}}" + "".join(f"{counts[paper, word] or '·':>14}" for word in words)
     totals = Counter(row.verdict for row in rows)
     yield f"{'all':<{width}}" + "".join(f"{totals[word]:>14}" for word in words)
-
-
-def progress_bar(total: int, label: str) -> Any:
-    """A bar on standard error where that is a terminal."""
-    from tqdm import tqdm
-
-    return tqdm(total=total, desc=label, unit="figure", disable=not sys.stderr.isatty(), leave=False)
-
-
-def end_workers() -> None:
-    """End this process's workers at once."""
-    for child in multiprocessing.active_children():
-        child.terminate()

@@ -48,8 +48,13 @@ def weighted_score(rollouts: Rollouts, weights: Sequence[float], needed_by: str)
 
 
 def reward_table(rollouts: Rollouts, weights: Sequence[float], needed_by: str) -> Array:
-    """Trajectory column `rewards_K` (N, K), checked against the number of weights."""
-    table = rollouts.column("rewards_K", needed_by=needed_by)
+    """K rewards of each trajectory (N, K): column `rewards_K`, else the sums of row column `reward_K` (M, K)."""
+    if "rewards_K" not in rollouts.trajectory_columns and "reward_K" in rollouts.columns:
+        xp, rows = namespace(rollouts.reward), rollouts.columns["reward_K"]
+        sums = [segment_sum(rows[:, k], rollouts.trajectory, rollouts.n_trajectories) for k in range(rows.shape[1])]
+        table = xp.stack(sums, axis=1)
+    else:
+        table = rollouts.column("rewards_K", needed_by=needed_by)
     if table.ndim != 2 or table.shape[1] != len(weights):
         raise InputError("reward_weights", f"{len(weights)} weights", f"one per column of rewards_K {table.shape}")
     return table

@@ -63,7 +63,7 @@ def append(
         new |= {name: _BY_STATE[name](pi.reshape(-1, *pi.shape[-2:]))[replicate, new["state"]] for name in record}
     if mdp.reward.ndim == 4:
         slots = walk.codes[np.arange(walk.codes.shape[1]) < walk.length[:, None]]
-        new["rewards_K"] = mdp.reward[walk.state[slots], walk.action[slots], walk.branch[slots]]
+        new["reward_K"] = mdp.reward[walk.state[slots], walk.action[slots], walk.branch[slots]]
     rows = offsets[-1] - old_rows
     if rollouts is None:
         if weight != 1.0:

@@ -69,7 +69,7 @@ class Sampler(ABC):
         for one policy per batch; `weight` in the loss (0: auxiliary).
         Returns rollouts with the new trajectories at the end, in the order of `after` (of group ids); no row or
         trajectory there before changes its index. Columns: `state`, `next_state`, `context`, `log_prob`, those named
-        by `record`, `rewards_K` (M, K) where the MDP has several rewards (`reward` is their sum), and `weight` once
+        by `record`, `reward_K` (M, K) where the MDP has several rewards (`reward` is their sum), and `weight` once
         some weight is not 1. `step` counts environment steps through forks.
         Errors: InputError for a row that ended its episode, rows out of range, a policy of the wrong shape, columns
         this sampler does not make, and when the result would hold no trajectory.

@@ -81,8 +81,8 @@ class PolicyEntry:
     temperature: float
 
     def __str__(self) -> str:
-        text = ":".join([self.kind, *(f"{number:g}" for number in self.numbers)])
-        return text if self.temperature == 1.0 else f"{text}@{self.temperature:g}"
+        text = ":".join([self.kind, *(repr(number).removesuffix(".0") for number in self.numbers)])
+        return text if self.temperature == 1.0 else f"{text}@{self.temperature!r}".removesuffix(".0")
 
 
 def parse_policy(text: str, field: str = "policies") -> PolicyEntry:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from group_cases import responses, run
@@ -80,3 +82,14 @@ def test_a_missing_reward_table_and_a_wrong_number_of_weights():
         run(plain, "grpo", reward_weights=(1.0,))
     with pytest.raises(InputError, match="reward_weights: got 3 weights"):
         run(several(np.random.default_rng(5)), "grpo", reward_weights=(1.0, 1.0, 1.0))
+
+
+def test_rewards_by_row_add_up_to_rewards_by_trajectory():
+    whole = several(np.random.default_rng(6))
+    table = whole.trajectory_columns["rewards_K"]
+    rows = table[whole.trajectory] / whole.length[whole.trajectory][:, None]
+    by_row = replace(whole, trajectory_columns={}).with_columns(reward_K=rows)
+    options = {"reward_weights": (1.0, 0.5)}
+    np.testing.assert_allclose(run(by_row, "grpo", **options), run(whole, "grpo", **options), rtol=1e-12)
+    shuffled = by_row.with_columns(reward_K=rows[::-1].copy())
+    assert not np.allclose(run(shuffled, "grpo", **options), run(whole, "grpo", **options))

@@ -142,10 +142,10 @@ def test_recorded_columns() -> None:
     np.testing.assert_allclose(rollouts.columns["sum_pi_squared"], (pi**2).sum(axis=1))
     with np.errstate(divide="ignore", invalid="ignore"):
         np.testing.assert_allclose(rollouts.columns["entropy"], -np.nansum(pi * np.log(pi), axis=1))
-    assert rollouts.columns["rewards_K"].shape == (rollouts.n_rows, 2)
-    np.testing.assert_allclose(rollouts.columns["rewards_K"].sum(axis=1), rollouts.reward)
+    assert rollouts.columns["reward_K"].shape == (rollouts.n_rows, 2)
+    np.testing.assert_allclose(rollouts.columns["reward_K"].sum(axis=1), rollouts.reward)
     grown = sampler.extend(rollouts, policy=policy)
-    assert grown.columns["rewards_K"].shape == (grown.n_rows, 2)
+    assert grown.columns["reward_K"].shape == (grown.n_rows, 2)
 
 
 def test_refusals_name_the_field() -> None:

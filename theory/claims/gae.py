@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -208,7 +209,8 @@ def _check_best(trial: Trial, sizes: tuple[float, ...]) -> Evidence:
     lams = np.linspace(0.0, 1.0, trial.pick(21, 41, 101))
     chosen: dict[str, list[float]] = {}
     share = {}
-    for size in sizes:
+    # The exact critic is drawn beside the others, and judged only where asked for.
+    for size in dict.fromkeys((0.0, *sizes)):
         laws = [_moments(mdp, policy, _error(mdp, size), lam).gradient for lam in lams.tolist()]
         scale = float(laws[0].exact @ laws[0].exact)
         bias = np.array([float(law.bias @ law.bias) for law in laws]) / scale
@@ -217,27 +219,22 @@ def _check_best(trial: Trial, sizes: tuple[float, ...]) -> Evidence:
         chosen[f"{size:g}"] = [float(lams[int((bias + variance / n).argmin())]) for n in TRAJECTORIES]
         # Relative length of the bias at 0, at the usual 0.95 and at 1.
         share[f"{size:g}"] = [float(np.interp(lam, lams, np.sqrt(bias))) for lam in (0.0, 0.95, 1.0)]
-    table = np.array(list(chosen.values()))
+    table = np.array([chosen[f"{size:g}"] for size in sizes])
     parts = {
         "never falls": exact_inequality(np.diff(table, axis=1), ">=", 0.0, tolerance=ROUNDING),
-        "ends near 1": exact_inequality(table[:, -1], ">=", 0.8, tolerance=ROUNDING),
+        "rises by half": exact_inequality(table[:, -1] - table[:, 0], ">=", 0.5, tolerance=ROUNDING),
     }
     found = all_of(parts, alpha=trial.alpha)
-    return _with_detail(found, {"trajectories": TRAJECTORIES, "best_lambda": chosen, "bias_share": share})
-
-
-def _with_detail(evidence: Evidence, detail: dict[str, object]) -> Evidence:
-    from dataclasses import replace
-
-    return replace(evidence, detail={**evidence.detail, **detail})
+    detail = {"trajectories": TRAJECTORIES, "best_lambda": chosen, "bias_share": share}
+    return replace(found, detail={**found.detail, **detail})
 
 
 @claim("gae.best-lambda", paper="GAE", source="inferred", kind="gradient", figure="gae_lambda")
 def best_lambda(trial: Trial) -> Evidence:
     """With a wrong critic the lambda of least gradient error rises with the number of trajectories N, towards 1.
 
-    lam*(N) = argmin |E[g] - dJ/dtheta|^2 + tr Cov[g] / N does not fall with N and is at least 0.8 at N = 4096, for errors
-    of 3, 10 and 30 % of the goal's reward. Variance is averaged away, bias is not.
+    lam*(N) = argmin |E[g] - dJ/dtheta|^2 + tr Cov[g] / N does not fall with N and lam*(4096) >= lam*(1) + 1/2, for
+    errors of 3, 10 and 30 % of the goal's reward. Variance is averaged away, bias is not.
     """
     return _check_best(trial, (0.03, 0.1, 0.3))
 

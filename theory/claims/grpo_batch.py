@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from itertools import product
 
 import numpy as np
 
 from creditsim.estimators import advantage
 from creditsim.rollouts import Rollouts
-from creditsim.segments import segment_normalise
 from creditsim.stats.joint import all_of, conditional
 from creditsim.stats.verdict import Evidence, exact_equality, exact_inequality
 from theory.claim import Trial, claim
-from theory.mixes import MIX, MIX_SCALES, mix_factors
-from theory.shared import angle, binomial, responses
-
-Credit = Callable[[Rollouts], np.ndarray]
-
-
-def double(rollouts: Rollouts) -> np.ndarray:
-    """Standardise inside the group, then over the batch."""
-    return _standardise_batch(rollouts, advantage(rollouts, "grpo@paper"))
-
-
-def _standardise_batch(rollouts: Rollouts, x: np.ndarray) -> np.ndarray:
-    return segment_normalise(x, rollouts.batch_rows, rollouts.n_batches, eps=0.0)
-
-
-CREDITS: dict[str, Credit] = {
-    "none": lambda r: advantage(r, "dr_grpo@paper"),
-    "group": lambda r: advantage(r, "grpo@paper"),
-    "batch": lambda r: advantage(r, "grpo@paper", scale="batch"),
-    "group, then batch": double,
-    "whiten": lambda r: advantage(r, "reinforce_plus_plus@paper", eps_inside=0.0),
-    "centre, then whiten": lambda r: advantage(r, "reinforce_plus_plus_baseline@paper", eps_inside=0.0),
-}
-"""The estimators behind the scales of `mix_factors`, without eps."""
+from theory.mixes import CREDITS, MIX, MIX_SCALES, Credit, enumerated_factors, mix_degrees, mix_factors, standardised
+from theory.shared import angle, responses
 
 
 @claim("grpo.batch-std-direction", paper="GRPO", source="notes", kind="gradient", figure="group_or_batch_std")
@@ -57,10 +33,8 @@ def _(trial: Trial) -> Evidence:
 def _check_direction(trial: Trial, scale: str) -> Evidence:
     copies = trial.pick((1, 2, 4, 8), (1, 2, 4, 8, 16, 32), (1, 2, 4, 8, 16, 32, 64))
     sizes = trial.pick((2, 4, 8, 16, 32), (2, 4, 8, 16, 32, 64), (2, 4, 8, 16, 32, 64))
-    weight = np.array([p * (1 - p) for p in MIX])
-    degrees: dict[tuple[str, int, int], float] = {}
-    for name, n, c in product(MIX_SCALES, sizes, copies):
-        degrees[name, n, c] = float(np.degrees(angle(mix_factors(MIX, n, c, name) * weight, weight)))
+    cells = list(product(MIX_SCALES, sizes, copies))
+    degrees = {(name, n, c): mix_degrees(n, c, name) for name, n, c in cells}
     keys = list(degrees)
     trial.table(
         scale=np.array([k[0] for k in keys]),
@@ -94,24 +68,6 @@ def _algebra_is_the_estimator(scale: str) -> Evidence:
     )
 
 
-def enumerated_factors(credit: Credit, chance: Sequence[float], n: int) -> np.ndarray:
-    """(T,) the factors of `mix_factors` with one group per task, from an estimator run on every outcome of the batch."""
-    counts = np.array(list(product(range(n + 1), repeat=len(chance))))
-    won = np.arange(n) < counts[:, :, None]
-    batches, tasks = counts.shape
-    rollouts = Rollouts.flat(
-        offsets=np.arange(won.size + 1),
-        group=np.repeat(np.arange(batches * tasks), n),
-        batch=np.repeat(np.arange(batches), tasks * n),
-        reward=won.reshape(-1).astype(np.float64),
-    )
-    probability = np.prod([binomial(n, p)[counts[:, i]] for i, p in enumerate(chance)], axis=0)
-    p = np.array(chance)
-    # The score of a binary softmax by the logit of success is (success - p).
-    push = credit(rollouts).reshape(won.shape) * (won - p[:, None])
-    return probability @ push.mean(axis=2) / (p * (1 - p))
-
-
 @claim("grpo.double-normalisation", paper="GRPO", source="inferred", kind="identity", figure="group_or_batch_std")
 def double_normalisation(trial: Trial) -> Evidence:
     """Standardising the results of GRPO over the batch multiplies all rows by one number, and by nothing else.
@@ -119,16 +75,16 @@ def double_normalisation(trial: Trial) -> Evidence:
     With B groups of n, B_mixed of them mixed: A' = A sqrt((B n - 1) / (B_mixed (n - 1))), row by row. The second pass
     undoes no weighting of tasks; it only makes up for groups without signal.
     """
-    return _check_double(trial, double)
+    return _check_double(trial, CREDITS["group, then batch"])
 
 
 @double_normalisation.broken("the other order: over the batch first, then inside the group, which is GRPO again")
 def _(trial: Trial) -> Evidence:
-    return _check_double(trial, lambda r: _standardise_group(r, _standardise_batch(r, r.reward)))
+    def credit(rollouts: Rollouts) -> np.ndarray:
+        whitened = standardised(rollouts.reward, rollouts.batch_rows, rollouts.n_batches)
+        return standardised(whitened, rollouts.group_rows, rollouts.n_groups)
 
-
-def _standardise_group(rollouts: Rollouts, x: np.ndarray) -> np.ndarray:
-    return segment_normalise(x, rollouts.group_rows, rollouts.n_groups, eps=0.0)
+    return _check_double(trial, credit)
 
 
 def _check_double(trial: Trial, credit: Credit) -> Evidence:
