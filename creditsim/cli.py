@@ -34,9 +34,14 @@ class Command(NamedTuple):
 
 
 COMMANDS: dict[str, Command] = {
+    "claims": Command("creditsim.commands.claims", "list the claims, check them, show one"),
     "conformance": Command("creditsim.commands.conformance", "compare estimators and losses with golden files"),
     "doctor": Command("creditsim.commands.doctor", "versions, extras, devices and the kernel cache"),
+    "figures": Command(
+        "creditsim.commands.figures", "draw the figures of a results folder, the gallery, the questions"
+    ),
     "list": Command("creditsim.commands.list", "names of estimators, environments, methods, designs, ..."),
+    "reproduce": Command("creditsim.commands.reproduce", "check all claims, draw them, write report.html"),
     "show": Command("creditsim.commands.show", "formula, presets, needs and evidence of anything that `list` names"),
     "study": Command("creditsim.commands.study", "grids of estimators or methods: bias, variance, gradients, curves"),
     "train": Command("creditsim.commands.train", "train tabular policies by a method, with the exact return"),

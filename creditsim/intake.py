@@ -12,9 +12,11 @@ from creditsim.arrays import Array, is_torch, namespace, native, restorer, to_nu
 from creditsim.errors import InputError, choose
 from creditsim.labels import as_column, intern
 from creditsim.ragged import dense, rows_of
-from creditsim.rollouts import Rollouts
 
-__all__ = ["flat", "from_steps"]
+__all__ = ["Fields", "flat", "from_steps"]
+
+Fields = dict[str, Any]
+"""The constructor arguments of Rollouts, checked."""
 
 NanPolicy = Literal["raise", "omit"]
 
@@ -33,8 +35,8 @@ def from_steps(
     nan: NanPolicy = "raise",
     columns: Mapping[str, Any] | None = None,
     trajectory_columns: Mapping[str, Mapping[Any, Any]] | None = None,
-) -> Rollouts:
-    """Build rollouts from one entry per decision, in any row order, with labels of any type.
+) -> Fields:
+    """Make the fields of rollouts from one entry per decision, in any row order, with labels of any type.
 
     Parameters: `group`, `traj`, `observation`, `action`, `batch` (M,) labels (strings, UUIDs, integers); `step` (M,)
     consecutive integers inside each trajectory (default: the order of the rows); `decision` (M,) order inside a step
@@ -43,7 +45,7 @@ def from_steps(
     `trajectory_columns` name -> {trajectory label: value}.
     `nan="omit"` keeps rows with a reward that is NaN or infinite but sets the reward to 0 and the `weight` of every row
     of that trajectory to 0, so that the trajectory enters no statistics; column `omitted` records it.
-    Returns Rollouts in order of first appearance of trajectories; `to_input_order` brings results back.
+    Returns the fields of Rollouts, in order of first appearance of trajectories; `to_input_order` brings results back.
     Errors: InputError naming the field for ragged lengths, NaN, duplicate or missing steps, a trajectory in two groups.
     """
     m = len(reward)
@@ -68,7 +70,8 @@ def from_steps(
     offsets = np.concatenate([[0], np.cumsum(counts)])
     time = _steps_in_order(step_m, decision_m, order, offsets, traj_labels)
     table = {name: as_column(values, f"column {name}", m, "any")[order] for name, values in (columns or {}).items()}
-    rollouts = Rollouts(
+    _check_batches(group_n, batch_n)
+    fields = dict(
         offsets=offsets,
         parent=np.full(n, -1),
         group=group_n,
@@ -84,8 +87,7 @@ def from_steps(
         labels={"traj": traj_labels, "group": group_labels, "batch": batch_labels}
         | {"observation": observation_labels, "action": action_labels},
     )
-    _check_batches(rollouts)
-    return _numbers(rollouts, nan)
+    return _numbers(fields, nan)
 
 
 def flat(
@@ -103,8 +105,8 @@ def flat(
     trajectory_columns: Mapping[str, Any] | None = None,
     nan: NanPolicy = "raise",
     check: bool = True,
-) -> Rollouts:
-    """Build rollouts from rows already grouped by trajectory and in time order.
+) -> Fields:
+    """Make the fields of rollouts from rows already grouped by trajectory and in time order.
 
     Parameters: `offsets` (N+1,); `group`, `batch` (N,) integers of any sign and spread; `parent` (N,) rows or -1;
     `reward`, `observation`, `action`, `step` (M,); `terminated` (N,). Defaults: one batch, no tree, all terminated, one
@@ -132,7 +134,7 @@ def flat(
     given.setdefault("action", xp.zeros(m, xp.int64))
     if "step" not in given:
         given["step"] = _default_steps(offsets, parent, m)
-    rollouts = Rollouts(
+    fields = dict(
         offsets=offsets,
         parent=parent,
         group=group,
@@ -144,19 +146,23 @@ def flat(
         **given,
     )
     if not check:
-        return rollouts
-    _check_shapes(rollouts, n, m)
-    _check_batches(rollouts)
-    return _numbers(rollouts, nan)
+        return fields
+    _check_shapes(fields, n, m)
+    _check_batches(group, batch)
+    return _numbers(fields, nan)
 
 
-def _flat_torch(fields: dict[str, Any]) -> Rollouts:
+def _flat_torch(given: dict[str, Any]) -> Fields:
     def down(value: Any) -> Any:
         return {k: native(v) for k, v in value.items()} if isinstance(value, Mapping) else native(value)
 
     names = inspect.signature(flat).parameters
-    rollouts = flat(**{name: down(fields[name]) for name in names})
-    return rollouts.map_arrays(restorer(fields["reward"]))
+    back = restorer(given["reward"])
+    fields = flat(**{name: down(given[name]) for name in names})
+    return {
+        name: {k: back(v) for k, v in value.items()} if isinstance(value, dict) else back(value)
+        for name, value in fields.items()
+    }
 
 
 def _ids(labels: Any, field: str, m: int) -> tuple[np.ndarray, np.ndarray]:
@@ -294,13 +300,15 @@ def _one_integer_each(values: Array, field: str, size: int, per: str = "row") ->
     return values.astype(namespace(values).int64, copy=False)
 
 
-def _check_shapes(rollouts: Rollouts, n: int, m: int) -> None:
-    if tuple(rollouts.terminated.shape) != (n,):
-        raise InputError("terminated", f"shape {tuple(rollouts.terminated.shape)}", f"({n},), one entry per trajectory")
-    for name, values in rollouts.columns.items():
+def _check_shapes(fields: Fields, n: int, m: int) -> None:
+    if tuple(fields["terminated"].shape) != (n,):
+        raise InputError(
+            "terminated", f"shape {tuple(fields['terminated'].shape)}", f"({n},), one entry per trajectory"
+        )
+    for name, values in fields["columns"].items():
         if values.shape[:1] != (m,):
             raise InputError(f"column {name}", f"shape {tuple(values.shape)}", f"{m} rows")
-    for name, values in rollouts.trajectory_columns.items():
+    for name, values in fields["trajectory_columns"].items():
         if values.shape[:1] != (n,):
             raise InputError(f"trajectory column {name}", f"shape {tuple(values.shape)}", f"{n} rows")
 
@@ -319,26 +327,30 @@ def _check_parents(parent: Array, offsets: Array, group: Array, n: int, m: int) 
     return parent
 
 
-def _check_batches(rollouts: Rollouts) -> None:
-    xp = namespace(rollouts.group)
-    of_group = xp.zeros(rollouts.n_groups, xp.int64)
-    of_group[rollouts.group] = rollouts.batch
-    if bool((of_group[rollouts.group] != rollouts.batch).any()):
+def _check_batches(group: Array, batch: Array) -> None:
+    of_group = namespace(group).zeros(int(group.max()) + 1, batch.dtype)
+    of_group[group] = batch
+    if bool((of_group[group] != batch).any()):
         raise InputError("batch", "one group in two batches", "groups nested in batches")
 
 
-def _numbers(rollouts: Rollouts, nan: str) -> Rollouts:
+def _numbers(fields: Fields, nan: str) -> Fields:
+    """Refuse NaN and infinite rewards, or take their trajectories out of all statistics."""
     choose("nan", nan, ("raise", "omit"))
-    xp = namespace(rollouts.reward)
-    bad = ~xp.isfinite(rollouts.reward)
+    reward, offsets = fields["reward"], fields["offsets"]
+    xp = namespace(reward)
+    bad = ~xp.isfinite(reward)
     if not bool(bad.any()):
-        return rollouts
+        return fields
     if nan == "raise":
         row = int(xp.flatnonzero(bad)[0])
-        raise InputError("reward", f"{float(rollouts.reward[row])} at row {row}", "finite numbers, or nan='omit'")
-    omitted = xp.zeros(rollouts.n_trajectories, bool)
-    omitted[rollouts.trajectory[bad]] = True
-    weight = rollouts.columns.get("weight", xp.ones(rollouts.n_rows))
-    return rollouts.with_trajectory_columns(omitted=omitted).with_columns(
-        reward=xp.where(bad, 0.0, rollouts.reward), weight=xp.where(omitted[rollouts.trajectory], 0.0, weight)
-    )
+        raise InputError("reward", f"{float(reward[row])} at row {row}", "finite numbers, or nan='omit'")
+    trajectory = rows_of(offsets, reward.shape[0])
+    omitted = xp.zeros(offsets.shape[0] - 1, bool)
+    omitted[trajectory[bad]] = True
+    weight = fields["columns"].get("weight", xp.ones(reward.shape[0]))
+    return fields | {
+        "reward": xp.where(bad, 0.0, reward),
+        "columns": fields["columns"] | {"weight": xp.where(omitted[trajectory], 0.0, weight)},
+        "trajectory_columns": fields["trajectory_columns"] | {"omitted": omitted},
+    }

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from creditsim import ragged
+from creditsim import intake, ragged
 from creditsim.arrays import Array, is_torch, namespace, native, restorer, to_numpy
 from creditsim.errors import InputError, MissingColumnError, nearest
 
@@ -84,16 +84,12 @@ class Rollouts:
     @classmethod
     def from_steps(cls, **columns: Any) -> Rollouts:
         """Build from one entry per decision, rows in any order; see `creditsim.intake.from_steps`."""
-        from creditsim.intake import from_steps
-
-        return from_steps(**columns)
+        return cls(**intake.from_steps(**columns))
 
     @classmethod
     def flat(cls, **fields: Any) -> Rollouts:
         """Build from rows already grouped by trajectory and in time order; see `creditsim.intake.flat`."""
-        from creditsim.intake import flat
-
-        return flat(**fields)
+        return cls(**intake.flat(**fields))
 
     @property
     def n_trajectories(self) -> int:

@@ -30,7 +30,7 @@ from creditsim.schedules import as_schedule, resolve
 from creditsim.segments import segment_sum
 from creditsim.train_config import TrainConfig
 
-__all__ = ["TrainConfig", "TrainResult", "planned", "train"]
+__all__ = ["TrainConfig", "TrainResult", "planned", "signal_tables", "train"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ def _sample(
 ) -> tuple[Rollouts, dict[str, Any]]:
     """Draw the rollouts of one update, and put into the state what belongs to this update."""
     seed = derive_seed(config.seed, "update", number)
-    state = {**state, "seed": seed, **_tables(plan.tables, learner)}
+    state = {**state, "seed": seed, **signal_tables(plan.tables, learner)}
     sampler = TableSampler(
         learner.mdp,
         seed=seed,
@@ -114,7 +114,7 @@ def _at(bound: Bound, config: TrainConfig, number: int) -> Bound:
     return bound.part.bind(None, **resolve(bound.params, number, config.updates))
 
 
-def _tables(names: Iterable[str], learner: TablePolicy) -> dict[str, np.ndarray]:
+def signal_tables(names: Iterable[str], learner: TablePolicy) -> dict[str, np.ndarray]:
     """The tables that signals ask for, by name; see `creditsim.signals.base.signal`."""
     mdp = learner.mdp
     make_table: dict[str, Callable[[], np.ndarray]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -171,8 +171,3 @@ def _planned(spec: Mapping[str, Any]) -> Plan:
         update=Use("reinforce"),
     )  # fmt: skip
     return check(method)
-
-
-def labels(spec: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The entries of a cell's spec that a table repeats on each row."""
-    return {name: spec[name] for name in names}

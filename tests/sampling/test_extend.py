@@ -7,7 +7,6 @@ import pytest
 from sampling_oracles import awkward_mdp, random_policy
 
 from creditsim.errors import InputError, MissingColumnError, UnknownNameError
-from creditsim.intake import flat
 from creditsim.mdp import SoftmaxPolicy, TabularMDP, make
 from creditsim.rollouts import FIELDS, Rollouts
 from creditsim.sampling import TableSampler, sample_returns
@@ -16,7 +15,7 @@ from creditsim.sampling import TableSampler, sample_returns
 def checked(rollouts: Rollouts) -> Rollouts:
     """Pass the rollouts through the checking door; it must change nothing."""
     fields = {name: getattr(rollouts, name) for name in FIELDS}
-    again = flat(**fields, columns=rollouts.columns, trajectory_columns=rollouts.trajectory_columns)
+    again = Rollouts.flat(**fields, columns=rollouts.columns, trajectory_columns=rollouts.trajectory_columns)
     assert all(np.array_equal(getattr(again, name), fields[name]) for name in FIELDS)
     return rollouts
 
@@ -178,7 +177,7 @@ def test_refusals_name_the_field() -> None:
             sampler.extend(**arguments)
         assert "\n" not in str(caught.value)
     with pytest.raises(MissingColumnError, match="next_state"):
-        sampler.extend(flat(offsets=[0, 1], group=[0], reward=[1.0]), after=[0], policy=policy)
+        sampler.extend(Rollouts.flat(offsets=[0, 1], group=[0], reward=[1.0]), after=[0], policy=policy)
     with pytest.raises(UnknownNameError, match="entropy"):
         TableSampler(mdp, record=("entropi",))
     constructors = {

@@ -149,9 +149,9 @@ def _check_redraw(trial: Trial, tasks: str) -> Evidence:
 
 @claim("dapo.cost", paper="DAPO", source="notes", kind="cost", figure="dapo_filter")
 def cost(trial: Trial) -> Evidence:
-    """Each kept group costs 1 / (1 - p^n - (1-p)^n) generated ones: with q = p^n + (1-p)^n, (1 - q^T)/(1 - q) in T tries.
+    """Each kept group costs 1 / (1 - q) generated ones, q = p^n + (1-p)^n the share of groups that score alike.
 
-    Counted by enumeration for T = 1, 2, 3 (n = 3); the limit T -> infinity is the stated cost.
+    With at most T tries it is (1 - q^T)/(1 - q), counted here by enumeration for T = 1, 2, 3 (n = 3).
     """
     return _check_cost(trial, "generated")
 
