@@ -24,7 +24,7 @@ def check_writable(path: str | Path) -> Path:
     return target
 
 
-def replace_file(path: str | Path, write: Callable[[Path], None]) -> None:
+def replace_file(path: str | Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, sync it and its folder, and put it in place in one move.
 
     Whatever happens, `path` holds the old content or the new, never a part; a failed write leaves no temporary file.

@@ -23,7 +23,7 @@ def float32_noise(results: Mapping[str, Data]) -> Figure:
     """
     sketch, axis = new(width=SINGLE, height=2.7)
     data = results[CLAIM]
-    floor = 1e-11
+    floor = 1e-13
     for name, look in series_styles(data.unique("arithmetic")).items():
         part = data.where(arithmetic=name)
         shown = [max(float(worst), floor) for worst in part["worst"]]
@@ -32,6 +32,6 @@ def float32_noise(results: Mapping[str, Data]) -> Figure:
         )
     axis.set_xscale("log")
     axis.set_yscale("log")
-    axis.set(xlabel="final reward", ylabel="largest |A| of an all-equal group", ylim=(floor, 3e3))
+    axis.set(xlabel="final reward", ylabel="largest |A| of an all-equal group", ylim=(floor, 1e5))
     axis.legend(loc="upper left")
     return sketch

@@ -118,7 +118,7 @@ def publish(
     folder: Path,
     *,
     executor: Executor | None = None,
-    on_done: Callable[[str], None] | None = None,
+    on_done: Callable[[str], object] | None = None,
 ) -> tuple[list[Drawn], dict[str, str], int]:
     """Draw what is not drawn yet from equal results; return entries, failures by name, and how many were drawn.
 

@@ -20,7 +20,7 @@ from figures.report.build import Report, write
 from figures.results import Results, figures_for, study_cells_of
 from theory import ledger, verdicts
 from theory.claim import CLAIMS, Claim, Size
-from theory.question import Answered, answer_all
+from theory.question import QUESTIONS, Answered, answer_all
 
 __all__ = ["FIGURE_FOLDER", "Outcome", "chosen", "draw", "evidence", "reproduce"]
 
@@ -87,6 +87,7 @@ def reproduce(
     """
     before = verdicts.read(out)
     claims, parts = chosen(only)
+    asked_questions = list(QUESTIONS)  # loaded now, so that a defect in one is met before the work and not after
     store = ledger.store_in(out)
     asked = ledger.claim_cells(claims, size)
     studies = study_cells_of(parts, size) if figures else []
@@ -97,7 +98,7 @@ def reproduce(
     # A partial run draws every figure whose results are there: the report is about the folder, not about the pattern.
     drawing = draw(list(FIGURES), results, out / FIGURE_FOLDER, workers=workers) if figures else Drawing()
     drawing.lacking = {part.name: drawing.lacking[part.name] for part in parts if part.name in drawing.lacking}
-    questions = answer_all(evidence(rows, results))
+    questions = answer_all(evidence(rows, results), asked_questions)
     written = verdicts.write(out, size, rows, report.failed, before)
     page = Report(rows, size, out / FIGURE_FOLDER, drawing.entries, questions, report.failed, changed)
     return _outcome(rows, changed, report, drawing, questions, written, write(page, out))

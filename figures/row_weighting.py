@@ -32,8 +32,8 @@ def row_weighting(results: Mapping[str, Data]) -> Figure:
     left.plot(limit["p"], limit["predicted"], color=COLOURS[0], label="Cov(T,R)/E[T]")
     left.plot(limit["p"], limit["value"], "o", color=COLOURS[0], fillstyle="none", label="over rows, N large")
     left.plot(small["p"], small["value"], "s", color=COLOURS[1], fillstyle="none", label="over rows, N = 8")
-    left.set(xlabel="success probability p", ylabel="E[baseline] − V  (reward)", ylim=(None, 0.09))
-    left.legend(loc="lower right", bbox_to_anchor=(1.0, 0.0), ncols=1)
+    left.set(xlabel="success probability p", ylabel="E[baseline] − V  (reward)", ylim=(-0.82, 0.06))
+    left.legend(loc="lower center", ncols=2)
     left.set_title("Offset of the baseline")
     enumerated, vanishing = results[EXACT], results[LIMIT]
     chances = vanishing.unique("p")

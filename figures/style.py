@@ -85,10 +85,10 @@ def series_styles(names: list[str]) -> dict[str, dict[str, Any]]:
 _NO_DATES: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
 
 
-def render(figure: Figure, kind: str, dpi: float | None = None) -> bytes:
-    """Bytes of a figure as pdf, svg or png (300 dpi unless told), without dates: equal data give equal bytes."""
+def render(figure: Figure, kind: str, dpi: float = 300.0) -> bytes:
+    """Bytes of a figure as pdf, svg or png, without dates: equal data give equal bytes. Call it inside `look`."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, metadata=_NO_DATES[kind], **({} if dpi is None else {"dpi": dpi}))
+    figure.savefig(buffer, format=kind, metadata=_NO_DATES[kind], dpi=dpi)
     return buffer.getvalue()
 
 

@@ -61,7 +61,7 @@ class Task:
 
 def aliased_task(
     payoff: Sequence[Sequence[float]],
-    right: Sequence[float],
+    right: Sequence[float] | np.ndarray,
     *,
     delay: int = 1,
     memory: int | None = None,

@@ -46,8 +46,7 @@ def write_file(path: Path, result: CellResult, facts: dict[str, Any]) -> None:
     facts = {**facts, "schema": SCHEMA, "rows": table.num_rows, "table": table_hash(columns), "meta": dict(result.meta)}
     header = {_KEY: canonical(facts).encode(), _SEAL_KEY: _OPEN + _ZEROS}
     sink = pa.BufferOutputStream()
-    # The Arrow schema is left out: it would repeat the metadata, seal included, in another coding.
-    pq.write_table(table.replace_schema_metadata(header), sink, compression="zstd", store_schema=False)
+    pq.write_table(table.replace_schema_metadata(header), sink, compression="zstd")
     write_bytes(path, _sealed(sink.getvalue().to_pybytes()))
 
 

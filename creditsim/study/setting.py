@@ -20,16 +20,22 @@ from creditsim.rollouts import Rollouts
 from creditsim.sampling.sampler import Sampler
 from creditsim.sampling.table import TableSampler
 from creditsim.sampling.tables import most_rows
-from creditsim.study.entries import parse_entry, parse_policy
+from creditsim.study.entries import Entry, parse_entry, parse_policy
 from creditsim.train import signal_tables
 from creditsim.updates.optimiser import ascend
 
-__all__ = ["Setting", "make_environment", "make_policy"]
+__all__ = ["Setting", "environment_entry", "make_environment", "make_policy"]
+
+
+def environment_entry(text: str) -> Entry:
+    """Read an environment of the grid; a name without a size means the small one."""
+    entry = parse_entry(text, "environments")
+    return entry if "@" in entry.name else replace(entry, name=f"{entry.name}@small")
 
 
 def make_environment(text: str, horizon: int | None = None) -> TabularMDP:
     """Make an environment of the grid, with another horizon where one is given."""
-    entry = parse_entry(text, "environments")
+    entry = environment_entry(text)
     mdp = make(entry.name, **entry.params)
     return mdp if horizon is None else replace(mdp, horizon=horizon)
 

@@ -101,7 +101,7 @@ def headline(text: str) -> Markup:
     ends = [m.end() for m in re.finditer(r"[.;:](?= )", flat)]
     end = next((e for e in ends if e >= _HEADLINE[0]), len(flat))
     if end <= _HEADLINE[1]:
-        return sentence(flat[:end].rstrip(":;"))
+        return sentence(flat[:end].rstrip(":;.") + ".")
     return sentence(flat[: flat.rfind(" ", 0, _HEADLINE[1])] + " …")
 
 

@@ -93,9 +93,13 @@ def _check_under(trial: Trial, design: Design) -> Evidence:
                 at = law.index(0, action)
                 error[name].append(float(law.bias[at]))
                 detail[f"{name} p={p} n={n}"] = float(law.mean[at])
-                trial.table(p=p, n=n, answer=name, estimate=law.mean[at], exact=law.target[at])
+                trial.table(p=p, n=n, answer=name, estimate=law.mean[at], exact=law.target[at], line=False)
             pooled = float(law.rows @ law.bias / law.rows.sum())
             error["all"].append(pooled)
+        fine = np.linspace(0.02, 0.5, 49)
+        failure, success = -fine / (1 - (1 - fine) ** (n - 1)), (1 - fine) / (1 - fine ** (n - 1))
+        trial.table(p=fine, n=n, answer="failure", estimate=failure, exact=-fine, line=True)
+        trial.table(p=fine, n=n, answer="success", estimate=success, exact=1 - fine, line=True)
     # Strictly below: by more than rounding.
     strict = 1e-9
     inside = exact_inequality(np.array(error["failure"] + error["all"]), "<=", -strict, detail=detail)
@@ -124,7 +128,7 @@ def _(trial: Trial) -> Evidence:
 
 
 def _check_redraw(trial: Trial, tasks: str) -> Evidence:
-    n, chance = 3, (0.05, 0.3, 0.6)
+    n, chance = 2, (0.05, 0.3, 0.6)
     mdp = make("answers", p=((0.0, 1.0),) * len(chance))
     policy = SoftmaxPolicy.from_probabilities(mdp, np.array([*((1 - p, p) for p in chance), (0.5, 0.5)]))
 
@@ -134,7 +138,7 @@ def _check_redraw(trial: Trial, tasks: str) -> Evidence:
     plain = exact_moments(credit, mdp, policy, group_size=n).gradient.mean
     silent = np.mean([p**n + (1 - p) ** n for p in chance])
     got, want = [], []
-    for tries in trial.pick((1, 2), (1, 2), (1, 2, 3)):
+    for tries in trial.pick((1, 2, 3), (1, 2, 3, 4), (1, 2, 3, 4)):
         options = {"group_size": n, "tries": tries, "last_try": "mask"}
         laws = {
             kind: moments_of(*enumerate_design("filtered", mdp, policy, tasks=kind, **options), credit, mdp, policy)
@@ -172,8 +176,10 @@ def _check_cost(trial: Trial, counted: str) -> Evidence:
             got.append(groups)
             want.append((1 - q**tries) / (1 - q))
             trial.table(p=p, n=n, tries=tries, groups=groups, line=False)
-    fine = np.linspace(0.02, 0.98, 97)
-    for size in (2, 4, 8, 16):
-        trial.table(p=fine, n=size, tries=0, groups=1 / (1 - fine**size - (1 - fine) ** size), line=True)
+    fine = np.linspace(0.04, 0.96, 93)
+    q = fine**n + (1 - fine) ** n
+    for tries in (1, 2, 3, 0):  # 0: as many as it takes
+        groups = (1 - q**tries if tries else 1.0) / (1 - q)
+        trial.table(p=fine, n=n, tries=tries, groups=groups, line=True)
     at = {"p=0.05 n=8": 1 / (1 - 0.05**8 - 0.95**8), "p=0.02 n=8": 1 / (1 - 0.02**8 - 0.98**8)}
     return exact_equality(np.array(got), np.array(want), tolerance=1e-12, detail=at)

@@ -60,7 +60,7 @@ def full_bias(ahead: np.ndarray, gamma: float, lam: float) -> float:
 
 
 def one_step_bias(ahead: np.ndarray, gamma: float, lam: float) -> float:
-    """gamma lam' E[e(s_1)] - e(s) with lam' = 1 - lam: the error met one step on, and no further."""
+    """-e(s) + (1 - lam) gamma E[e(s_1)]: the error met one step on, and no further."""
     return float(-ahead[0] + (1.0 - lam) * gamma * ahead[1:2].sum())
 
 
@@ -98,8 +98,8 @@ def _check_bias(trial: Trial, formula: Bias) -> Evidence:
 def bias(trial: Trial) -> Evidence:
     """A critic that is wrong by e = V_hat - V biases the advantage by its own error and by those it meets later.
 
-    E[A_hat | s, a] - A(s, a) = -e(s) + (1 - lam) sum_{l>=1} gamma^l lam^(l-1) E[e(s_l) | s, a]: at lam = 1 only -e(s), a
-    baseline; at lam = 0 gamma E[e(s')] - e(s). Derived here.
+    E[A_hat | s, a] - A(s, a) = -e(s) + (1 - lam) sum_{l>=1} gamma^l lam^(l-1) E[e(s_l) | s, a]: at lam = 1 only -e(s),
+    a baseline; at lam = 0 gamma E[e(s')] - e(s). Derived here.
     """
     return _check_bias(trial, full_bias)
 
@@ -119,7 +119,7 @@ def _check_unbiased(trial: Trial, lam: float) -> Evidence:
     return exact_equality(relative, 0.0, tolerance=ROUNDING, detail={"mean": np.mean(relative), "worst": max(relative)})
 
 
-@claim("gae.unbiased-at-one", paper="GAE", source="inferred", kind="gradient", figure="gae_lambda")
+@claim("gae.unbiased-at-one", paper="GAE", source="inferred", kind="gradient")
 def unbiased_at_one(trial: Trial) -> Evidence:
     """With lambda = 1 the gradient is unbiased whatever the critic says: E[g] = dJ/dtheta for every V_hat.
 
@@ -152,11 +152,12 @@ def _check_rising(trial: Trial, inside_error: float) -> Evidence:
     )
 
 
-@claim("gae.variance-rises", paper="GAE", source="notes", kind="variance", figure="gae_lambda")
+@claim("gae.variance-rises", paper="GAE", source="notes", kind="variance")
 def variance_rises(trial: Trial) -> Evidence:
-    """The variance of the advantage rises with lambda: Var[A_hat(lam) | t, s, a] <= Var[A_hat(lam') | t, s, a], lam < lam'.
+    """The variance of the advantage rises with lambda.
 
-    True for an exact critic, whose TD errors are uncorrelated; no guarantee for any other.
+    Var[A_hat(lam) | t, s, a] <= Var[A_hat(lam') | t, s, a] for lam < lam' and every turn, state and action. True for an
+    exact critic, whose TD errors are uncorrelated; no guarantee for any other.
     """
     return _check_rising(trial, 0.0)
 
@@ -178,18 +179,21 @@ def _check_gradient_rising(trial: Trial, error: float) -> Evidence:
             steps[name].append(np.diff(trace))
     falling = {name: float(np.mean([(s < -ROUNDING).any() for s in each])) for name, each in steps.items()}
     return conditional(
-        exact_inequality(np.concatenate(steps["own"]), ">=", 0.0, tolerance=ROUNDING, detail={"share_falling": falling}),
+        exact_inequality(
+            np.concatenate(steps["own"]), ">=", 0.0, tolerance=ROUNDING, detail={"share_falling": falling}
+        ),
         exact_inequality(np.concatenate(steps["shared"]), ">=", 0.0, tolerance=ROUNDING),
         note="Inside: parameters of their own for every step, so that the scores of two steps are orthogonal.",
     )
 
 
-@claim("gae.gradient-variance-rises", paper="GAE", source="inferred", kind="variance", figure="gae_lambda")
+@claim("gae.gradient-variance-rises", paper="GAE", source="inferred", kind="variance")
 def gradient_variance_rises(trial: Trial) -> Evidence:
-    """With an exact critic the variance of the gradient rises with lambda: tr Cov[g(lam)] <= tr Cov[g(lam')], lam < lam'.
+    """With an exact critic the variance of the gradient rises with lambda.
 
-    True where the scores of different steps are orthogonal. Where steps share parameters, scores that point opposite
-    ways cancel more noise at a small lambda than at none: the slope at 0 is 2 sum_t E[delta_t^2 <s_{t-1}, s_t>].
+    tr Cov[g(lam)] <= tr Cov[g(lam')] for lam < lam'. True where the scores of different steps are orthogonal: it is
+    sum_k E[delta_k^2 sum_{t<=k} lam^(2(k-t)) |s_t|^2], less a constant. Where steps share parameters, scores that point
+    opposite ways can cancel more noise at a small lambda than at none.
     """
     return _check_gradient_rising(trial, 0.0)
 
@@ -215,7 +219,7 @@ def _check_best(trial: Trial, sizes: tuple[float, ...]) -> Evidence:
         scale = float(laws[0].exact @ laws[0].exact)
         bias = np.array([float(law.bias @ law.bias) for law in laws]) / scale
         variance = np.array([law.trace for law in laws]) / scale
-        trial.table(error=size, lam=lams, bias=bias, variance=variance)
+        trial.table(error=size, lam=lams, bias=bias, variance=variance, error_64=bias + variance / 64.0)
         chosen[f"{size:g}"] = [float(lams[int((bias + variance / n).argmin())]) for n in TRAJECTORIES]
         # Relative length of the bias at 0, at the usual 0.95 and at 1.
         share[f"{size:g}"] = [float(np.interp(lam, lams, np.sqrt(bias))) for lam in (0.0, 0.95, 1.0)]

@@ -172,8 +172,9 @@ def _edge(trial: Trial, *, strangers: bool) -> Evidence:
 
 def _rows(trial: Trial, name: str, tags: int, n: int, cell: Cell) -> None:
     for mix in MIXES:
-        found, edge = cell.alignment(mix, trial.alpha), cell.edge(mix, trial.alpha)
+        edge = cell.edge(mix, trial.alpha)
         trial.table(
-            environment=name, marks=tags, n=n, mix=mix, singletons=cell.singletons, alignment=found.estimate,
-            low=found.low, high=found.high, edge=edge.estimate, edge_low=edge.low, edge_high=edge.high,
+            environment=name, marks=tags, n=n, mix=mix, singletons=cell.singletons,
+            alignment=cell.alignment(mix, trial.alpha).estimate,
+            edge=edge.estimate, edge_low=edge.low, edge_high=edge.high,
         )  # fmt: skip

@@ -112,15 +112,20 @@ def step_level_edge_fatal(trial: Trial) -> Evidence:
     found = {d: fatal_alignments(n, length, right, d) for d in marks}
     for d, values in found.items():
         for mix, value in values.items():
-            trial.table(method="sums", marks=d, n=n, mix=mix, alignment=value, low=value, high=value, singletons=np.nan)
+            edge = value - values["w = 0"]
+            trial.table(
+                method="sums", marks=d, n=n, mix=mix, singletons=np.nan, alignment=value,
+                edge=edge, edge_low=edge, edge_high=edge,
+            )  # fmt: skip
     for d in trial.pick((1, 64), (1, 8, 64), (1, 8, 64)):
         # The sums take gamma = 1; so does this sample.
         cell = sample(environments()["lock, fatal"], d, n, trial.pick(2_000, 20_000, 100_000), trial.seed, gamma=1.0)
         for mix in MIXES:
-            at = cell.alignment(mix, trial.alpha)
+            edge = cell.edge(mix, trial.alpha)
             trial.table(
-                method="sampled", marks=d, n=n, mix=mix, alignment=at.estimate, low=at.low, high=at.high,
-                singletons=cell.singletons,
+                method="sampled", marks=d, n=n, mix=mix, singletons=cell.singletons,
+                alignment=cell.alignment(mix, trial.alpha).estimate,
+                edge=edge.estimate, edge_low=edge.low, edge_high=edge.high,
             )  # fmt: skip
     with_step = np.array([[values[f"w = {w}"] for w in ("0.5", "1", "2")] for values in found.values()])
     alone = np.array([[values["w = 0"]] for values in found.values()])

@@ -126,8 +126,9 @@ OFFSETS = (0.0, 0.25, 0.5, 1.0)
 def singleton_step_zero(trial: Trial) -> Evidence:
     """Zero for an observation seen once, the code's rule, gives a step-level gradient at least as well aligned with the
     exact one as keeping the raw return: alignment(zero) >= alignment(raw), alignment = E[g . u] / sqrt(E|g|^2) with u
-    the exact direction. Both are right on average; raw keeps a signal that zero throws away, and pays for it with the
-    return's offset. Checked where every step pays 1 more than nothing, and, outside, where rewards are sparse.
+    the exact direction. Neither turns a state's part of the gradient; raw keeps a signal that zero throws away, and
+    pays for it with the return's offset. Checked where every step pays 1 more than nothing, and, outside, where rewards
+    are sparse.
     """
     return _zero_or_raw(trial, 0)
 

@@ -78,7 +78,7 @@ def conventions(trial: Trial) -> Evidence:
     """GRPO means one thing: all presets give a success of the same group the same advantage, to 0.1 %.
 
     The regime is mixed groups of rewards 0 and 1 with episodes of equal length; outside it are a group of one, rewards
-    of 0.001, unequal lengths and rejected members. (All presets centre by the mean and divide by the deviation, ddof 1.)
+    of 0.001, unequal lengths and rejected members. (All presets centre by the mean and divide by the deviation.)
     """
     return _check_presets(trial, lambda bound: bound)
 

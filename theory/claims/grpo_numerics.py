@@ -43,7 +43,7 @@ def two_pass(x: np.ndarray) -> np.ndarray:
 
 @claim("grpo.vectorised-agrees", paper="GRPO", source="code", kind="identity")
 def vectorised_agrees(trial: Trial) -> Evidence:
-    """The vectorised GRPO of verl (one-pass variance in float32, floored at 1e-6) gives the advantages of its loop form.
+    """The vectorised GRPO of verl (one-pass float32 variance, floored at 1e-6) gives the advantages of its loop form.
 
     To 1 % of the largest advantage. The regime is what its equivalence test draws, scores around 0 with spread 1;
     outside it are 1000 + 0.1 N(0,1), where sum x^2 cancels, and 1e-4 N(0,1), where the floor makes the deviation 1e-3.

@@ -62,7 +62,10 @@ def unbiased(trial: Trial) -> Evidence:
     law = ScoredLaw.of(mdp, policy)
     for n in _sizes(trial):
         exact = best_of_n_gradient(law, n)
-        trial.table(arm=np.arange(exact.size), n=n, exact=exact, lead=n * _gradient("lead", mdp, policy, n))
+        # The rows of the terminal state, which nobody acts in, are left out.
+        arms = np.arange(mdp.n_actions)
+        lead = n * _gradient("lead", mdp, policy, n)
+        trial.table(arm=arms, n=n, exact=exact[arms], lead=lead[arms])
     return _check_unbiased(trial, "lead")
 
 

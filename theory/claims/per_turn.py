@@ -12,7 +12,7 @@ from creditsim.exact.moments import Credit
 from creditsim.mdp import Policy, SoftmaxPolicy, TabularMDP, make
 from creditsim.rollouts import Rollouts
 from creditsim.segments import reverse_scan, segment_mean, segment_sum
-from creditsim.stats.joint import conditional
+from creditsim.stats.joint import all_of, conditional
 from creditsim.stats.verdict import Evidence, exact_equality
 from theory.claim import Trial, claim
 from theory.laws import ScoredLaw, policy_of
@@ -79,7 +79,8 @@ def _credit(form: Centring, mdp: TabularMDP) -> Credit:
 @dataclass(frozen=True, eq=False)
 class Parts:
     """Per turn k: `p` = P(T >= k) (H,), `mu` = E[r_k | T >= k] (H,), and gradients (H,P): `grad_p`, `p_grad_mu`, and
-    `own`, turn k's part of the exact gradient, E[G_k s_k]."""
+    `own`, turn k's part of the exact gradient, E[G_k s_k].
+    """
 
     p: np.ndarray
     mu: np.ndarray
@@ -140,13 +141,13 @@ def _check_formula(trial: Trial, shift: int) -> Evidence:
     return exact_equality(np.concatenate(found), np.concatenate(predicted), tolerance=ROUNDING)
 
 
-@claim("per-turn.expected-gradient", paper=PAPER, source="inferred", kind="gradient", figure="per_turn")
+@claim("per-turn.expected-gradient", paper=PAPER, source="inferred", kind="gradient")
 def expected_gradient(trial: Trial) -> Evidence:
     """Rewards centred per turn and accumulated expect sum_k c_k p_k dmu_k instead of sum_k (p_k dmu_k + mu_k dp_k).
 
     p_k = P(T >= k), mu_k = E[r_k | T >= k], d the gradient, c_k = 1 - (1 - (1-p_k)^N) / (N p_k), at every group size N.
-    Lost is how the policy moves the chance of further turns: at large N the bias is -sum_k mu_k dp_k, a charge of the mean
-    reward for every extra turn. Checked with three other ways to centre, each against its own closed form.
+    Lost is how the policy moves the chance of further turns: at large N the bias is -sum_k mu_k dp_k, a charge of the
+    mean reward for every extra turn. Checked with three other ways to centre, each against its own closed form.
     """
     return _check_formula(trial, 0)
 
@@ -169,7 +170,9 @@ def _check_sign(trial: Trial, control: float) -> Evidence:
             for form in FORMS:
                 # By the chance q itself: the logit's gradient over dq/dlogit = q (1 - q).
                 slope = _gradient(form, mdp, policy, n)[1] / (q * (1.0 - q))
-                trial.table(form=form, n=n, q=q, measured=slope, formula=_by_q(form, n, q), exact=exact / (q * (1.0 - q)))
+                trial.table(
+                    form=form, n=n, q=q, measured=slope, formula=_by_q(form, n, q), exact=exact / (q * (1.0 - q))
+                )
             found.append(_gradient("reward, alive members", mdp, policy, n)[1] / exact)
             predicted.append(-1.5 * (n - 1) / n)
     return exact_equality(found, predicted, tolerance=ROUNDING, detail={"largest": max(found), "smallest": min(found)})
@@ -177,14 +180,17 @@ def _check_sign(trial: Trial, control: float) -> Evidence:
 
 def _by_q(form: str, n: int, q: float) -> float:
     """Expected derivative by q where stopping pays 0.6, going on 0.3 and the last turn 0.5."""
-    last = 0.5 * (1.0 - (1.0 - (1.0 - q) ** n) / (n * q))
-    return {
-        # The last turn has no choice: nothing of it reaches q once its reward is centred there.
-        "reward, alive members": -0.3 * (n - 1) / n,
-        "reward, all members, while alive": (0.2 - 0.5 * q) * (n - 1) / n,
-        "reward, all members, to the end": 0.2 * (n - 1) / n,
-        "return-to-go, alive members": 0.2 * (n - 1) / n + 0.0 * last,
-    }[form]
+    return (
+        (n - 1)
+        / n
+        * {
+            # The last turn has no choice: nothing of it reaches q once its reward is centred there.
+            "reward, alive members": -0.3,
+            "reward, all members, while alive": 0.2 - 0.5 * q,
+            "reward, all members, to the end": 0.2,
+            "return-to-go, alive members": 0.2,
+        }[form]
+    )
 
 
 @claim("per-turn.wrong-sign", paper=PAPER, source="inferred", kind="gradient", figure="per_turn")
@@ -216,7 +222,7 @@ def _check_blind(trial: Trial, form: str) -> Evidence:
     return exact_equality(found, 0.0, tolerance=ROUNDING, detail={"exact_gradient": min(exact)})
 
 
-@claim("per-turn.blind-to-length", paper=PAPER, source="inferred", kind="gradient", figure="per_turn")
+@claim("per-turn.blind-to-length", paper=PAPER, source="inferred", kind="gradient")
 def blind_to_length(trial: Trial) -> Evidence:
     """If every turn pays the same c, per-turn centring gives no signal at all: A = 0 on every row of every sample.
 
@@ -255,12 +261,12 @@ def _check_baseline(trial: Trial, form: str, inside_control: float) -> Evidence:
     )
 
 
-@claim("per-turn.unbiased", paper=PAPER, source="notes", kind="gradient", figure="per_turn")
+@claim("per-turn.unbiased", paper=PAPER, source="notes", kind="gradient")
 def unbiased(trial: Trial) -> Evidence:
     """The mean reward per turn index is a baseline: every turn's part of the gradient is kept up to a positive factor.
 
-    E[g] = sum_k c_k g_k, g_k = E[G_k s_k] the part of turn k, 0 <= c_k < 1 as above. True where the environment alone ends
-    the episode (dp_k = 0); false where the policy does. The thread's statement is its failure.
+    E[g] = sum_k c_k g_k, g_k = E[G_k s_k] the part of turn k, 0 <= c_k < 1 as above. True where the environment alone
+    ends the episode (dp_k = 0); false where the policy does. The thread's statement is its failure.
     """
     return _check_baseline(trial, "reward, alive members", 0.0)
 
@@ -272,8 +278,6 @@ def _(trial: Trial) -> Evidence:
 
 @unbiased.control("two repairs: centre the return-to-go, and charge ended members too")
 def _(trial: Trial) -> Evidence:
-    from creditsim.stats.joint import all_of
-
     repairs = ("return-to-go, alive members", "reward, all members, to the end")
     parts = {f"{form}, {i}": part for form in repairs for i, part in enumerate(_check_baseline(trial, form, 0.0).parts)}
     return all_of(parts, alpha=trial.alpha)
@@ -290,7 +294,7 @@ def _check_half_repair(trial: Trial, form: str) -> Evidence:
     return exact_equality(np.concatenate(found), np.concatenate(exact), tolerance=ROUNDING)
 
 
-@claim("per-turn.charge-to-the-end", paper=PAPER, source="inferred", kind="gradient", figure="per_turn")
+@claim("per-turn.charge-to-the-end", paper=PAPER, source="inferred", kind="gradient")
 def charge_to_the_end(trial: Trial) -> Evidence:
     """Counting ended members as 0 in the mean is unbiased if the mean is charged after the end too.
 

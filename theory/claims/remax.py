@@ -45,7 +45,7 @@ def _check_unbiased(trial: Trial, credit: Credit) -> Evidence:
     return exact_equality(np.concatenate(found), np.concatenate(exact), tolerance=ROUNDING)
 
 
-@claim("remax.unbiased", paper="ReMax", source="notes", kind="gradient", figure="remax_regime")
+@claim("remax.unbiased", paper="ReMax", source="notes", kind="gradient")
 def unbiased(trial: Trial) -> Evidence:
     """The return of a greedy rollout is a baseline that leaves the gradient unbiased, for any policy and any noise.
 
@@ -88,7 +88,12 @@ def _check_variance(trial: Trial, baseline: float) -> Evidence:
     pairs = list(zip(p.tolist(), other.tolist(), strict=True))
     none = np.array([_trace(*pair, 0.0) for pair in pairs])
     with_greedy = np.array([_trace(*pair, baseline) for pair in pairs])
-    trial.table(p=p, other=other, border=border(p), variance_none=none, variance_remax=with_greedy)
+    # Both variances are 2 p (1-p) (b - b*)^2 with b* = (1-p) + p r.
+    best = (1.0 - p) + p * other
+    trial.table(
+        p=p, other=other, border=border(p), variance_none=none, variance_remax=with_greedy,
+        ratio_formula=np.square((baseline - best) / best),
+    )  # fmt: skip
     inside = other >= border(p)
     binary = other == 0.0
     detail = {
@@ -108,8 +113,8 @@ def _check_variance(trial: Trial, baseline: float) -> Evidence:
 def less_variance(trial: Trial) -> Evidence:
     """A greedy baseline has no more gradient variance than no baseline: Var[(R - R_greedy) S] <= Var[R S].
 
-    With two arms, greedy chance p and rewards 1 and r, it holds if and only if r >= 1 - 1/(2p). With rewards 0 and 1 and
-    a greedy arm that is right (r = 0) it never does, and the better the policy, the worse. Recalled from the paper.
+    With two arms, greedy chance p and rewards 1 and r, it holds if and only if r >= 1 - 1/(2p). With rewards 0 and 1
+    and a greedy arm that is right (r = 0) it never does, and the better the policy, the worse. Recalled from the paper.
     """
     return _check_variance(trial, 1.0)
 
@@ -120,13 +125,16 @@ def _(trial: Trial) -> Evidence:
 
 
 def _check_border(trial: Trial, predicted: Callable[[np.ndarray], np.ndarray]) -> Evidence:
-    from scipy.optimize import brentq
-
     p = np.linspace(0.55, 0.98, trial.pick(8, 20, 100))
 
     def crossing(chance: float) -> float:
         # Below 1 the difference of the two variances changes its sign once; at 1 the greedy baseline is exact.
-        return float(brentq(lambda r: _trace(chance, r, 1.0) - _trace(chance, r, 0.0), -1.0, 1.0, xtol=1e-13))
+        low, high = -1.0, 1.0
+        for _ in range(45):
+            middle = (low + high) / 2.0
+            greedy_is_worse = _trace(chance, middle, 1.0) > _trace(chance, middle, 0.0)
+            low, high = (middle, high) if greedy_is_worse else (low, middle)
+        return (low + high) / 2.0
 
     found = [crossing(chance) for chance in p.tolist()]
     trial.table(p=p, crossing=found, border=border(p))
