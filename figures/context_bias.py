@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LEVELS, KEEPS, TRADE = "hgpo.level-bias", "hgpo.aliasing-keeps-gradient", "hgpo.favourable-trade-off"
 MIX, STD = "hgpo.interpolation", "hgpo.std-rescales"
-SPREAD = "spread of values behind one observation"
+SPREAD = "spread of hidden values"
 
 
 @figure(
@@ -50,7 +50,7 @@ def context_bias(results: Mapping[str, Data]) -> Figure:
     direction.plot(keeps["bias"][near], 100.0 * keeps["off"][near], "x", color="black", markersize=5)
     direction.set(xlabel=SPREAD, ylabel="off direction (%)")
     direction.set_title("Direction of E[gradient]")
-    noise.set(xlabel=SPREAD, ylabel="rms cosine with the exact gradient", ylim=(0, None))
+    noise.set(xlabel=SPREAD, ylabel="rms cosine, sampled with exact", ylim=(0, None))
     noise.set_title("Noise of the gradient")
     _mix(mix, results[MIX])
     _step(step, results[STD])
@@ -59,8 +59,6 @@ def context_bias(results: Mapping[str, Data]) -> Figure:
     key.legend(
         handles, labels, loc="upper left", title=f"top middle and right, N = {int(trade['n'][0])}", alignment="left"
     )
-    for axis in (bias, direction, noise):
-        axis.xaxis.label.set_fontsize(7)
     return sketch
 
 
@@ -89,6 +87,8 @@ def _mix(axis: Any, data: Data) -> None:
             label=f"HGPO, {weights}",
         )  # fmt: skip
     axis.set_xscale("log", base=2)
+    sizes = [n for n in (2, 4, 8, 16, 32) if n <= int(first["n"].max())]
+    axis.set_xticks(sizes, [str(n) for n in sizes])
     axis.set(xlabel="group size N", ylabel="bias left / half the gap", ylim=(0, 1.05))
     axis.legend(loc="center right", bbox_to_anchor=(1.0, 0.6))
     axis.set_title("What K = 1 leaves")
@@ -107,7 +107,6 @@ def _step(axis: Any, data: Data) -> None:
                 one["gap"], one["factor"], color=colour, marker=marker, linestyle="", fillstyle=fill,
                 label=f"K = {depth}" if fill == "full" else None,
             )  # fmt: skip
-    axis.set(xlabel="gap between two contexts' values", ylabel="step / exact gradient", ylim=(0, None))
-    axis.xaxis.label.set_fontsize(7)
+    axis.set(xlabel="gap between the contexts", ylabel="step / exact gradient", ylim=(0, None))
     axis.legend(loc="upper right")
     axis.set_title("Divided by deviations")

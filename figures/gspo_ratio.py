@@ -29,7 +29,7 @@ def gspo_ratio(results: Mapping[str, Data]) -> Figure:
     columns = (
         ("ratio_variance", "variance of the weight"),
         ("cosine", "cosine with ∇J"),
-        ("louder", "tr Cov[g] / that of tokens"),
+        ("gradient_variance_ratio", "tr Cov[g] / that of tokens"),
     )
     for ax, (column, label) in zip(axes, columns, strict=False):
         for weight, style in series_styles(data.unique("weight")).items():

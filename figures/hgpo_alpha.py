@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from figures.base import Data, figure
-from figures.style import COLOURS, NEUTRAL, new, series_styles
+from figures.style import NEUTRAL, new, series_styles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,8 +43,11 @@ def hgpo_alpha(results: Mapping[str, Data]) -> Figure:
         error.plot(one["alpha"][low], one["mse"][low], color=look["color"], marker=look["marker"])
     error.axvline(1.0, color=NEUTRAL, linestyle=":", linewidth=0.8)
     error.set_yscale("log")
+    error.set_yticks(ticks := [0.01, 0.02, 0.05, 0.1, 0.2], [f"{t:g}" for t in ticks])
+    error.minorticks_off()
+    error.set_ylim(0.8 * float(curves["mse"].min()), 2.2 * float(curves["mse"].max()))
     error.set(xlabel="α", ylabel="MSE of the baseline (reward²)")
-    error.legend(title="N", ncols=2, loc="upper right")
+    error.legend(title="N", ncols=4, loc="upper right")
     error.set_title("Error over α, values 1 apart")
     _parts(parts, curves.where(n=PARTS_OF))
     for gap, look in zip(data.unique("gap"), series_styles(list("abcd")).values(), strict=False):
@@ -58,6 +61,8 @@ def hgpo_alpha(results: Mapping[str, Data]) -> Figure:
         )  # fmt: skip
     best.axhline(1.0, color=NEUTRAL, linestyle=":", linewidth=0.8)
     best.set_xscale("log", base=2)
+    best.set_xticks(ns := data.unique("n"), [str(n) for n in ns])
+    best.minorticks_off()
     best.set(xlabel="group size N", ylabel="best α")
     best.legend(title="gap of values", loc="upper left", ncols=2)
     best.set_ylim(-0.5, 1.35 * float(data["best"].max()))
@@ -88,6 +93,5 @@ def _depth(axis: Any, data: Data) -> None:
             va="center", fontsize=7, color=look["color"],
         )  # fmt: skip
     axis.set_xticks(np.unique(data["depth"]))
-    axis.set(xlabel="K", ylabel="rms cosine with the exact gradient", xlim=(-0.2, float(data["depth"].max()) + 0.5))
+    axis.set(xlabel="K", ylabel="rms cosine, sampled with exact", xlim=(-0.2, float(data["depth"].max()) + 0.5))
     axis.set_title(f"Over K, by spread of values, N = {int(data['n'][0])}")
-    axis.title.set_color(COLOURS[6])

@@ -33,6 +33,7 @@ def hgpo_levels(results: Mapping[str, Data]) -> Figure:
     n = int(data["n"].max())
     for k, look in zip(data.unique("k"), series_styles(list("abc")).values(), strict=False):
         one = data.where(n=n, k=k)
+        one = Data({name: column[one["size"] >= 1] for name, column in one.table.items()})
         sizes.plot(one["size"], one["predicted"], color=look["color"], linestyle=look["linestyle"])
         sizes.plot(
             one["size"], one["measured"], color=look["color"], marker=look["marker"], linestyle="", fillstyle="none",
@@ -74,6 +75,8 @@ def _bound(axis: Any, data: Data) -> None:
             )
             axis.axhline(float(one["bound"][0]), color=shade, linestyle=":", linewidth=1.0)
     axis.set_xscale("log", base=2)
+    axis.set_xticks(ns := data.unique("n"), [str(n) for n in ns])
+    axis.minorticks_off()
     axis.set(xlabel="group size N", ylabel="mean square bias / anchor group's", ylim=(0, 1.05))
     axis.legend(loc="upper right")
     axis.set_title("Bias left at K = 1 and Jensen's bound")

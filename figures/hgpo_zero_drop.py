@@ -34,7 +34,7 @@ def hgpo_zero_drop(results: Mapping[str, Data]) -> Figure:
         label = ("poorer context", "richer context")[context]
         gap.plot(one["gap"], one["predicted"], color=colour, linestyle=line)
         gap.plot(one["gap"], one["factor"], color=colour, marker=marker, linestyle="", fillstyle="none", label=label)
-        for axis, sweep, joined in ((noise, "noise", ":"), (values, "values", line)):
+        for axis, sweep, joined in ((noise, "noise", ""), (values, "values", line)):
             part = results[JUMP].where(sweep=sweep, context=context)
             axis.plot(
                 part["x"],
@@ -67,7 +67,10 @@ def hgpo_zero_drop(results: Mapping[str, Data]) -> Figure:
     noise.set_title("Over noise, gap 2.1")
     values.set(xlabel="number of noise values", ylabel="E[gradient] / exact, N = 4")
     values.set_title("As ties get rare")
+    values.set_xticks(jump.where(sweep="values").unique("x"))
     kept.set_xscale("log", base=2)
+    kept.set_xticks(ns := results[KEPT].unique("n"), [str(n) for n in ns])
+    kept.minorticks_off()
     kept.set(xlabel="group size N", ylabel="E[gradient] / exact")
     kept.legend(loc="lower right")
     kept.set_title("Zeros kept, rare and common contexts")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from creditsim.errors import InputError
 from creditsim.stats.intervals import t_quantile
 from creditsim.study.cells import Cell, CellResult
 from creditsim.study.grid import variance_cells
@@ -18,29 +19,34 @@ from creditsim.study.spec import VarianceStudy
 from creditsim.study.sums import Sums
 from theory.sources import modules_behind
 
-__all__ = ["SCALED", "cells", "jackknife", "run_cell", "scaled"]
+__all__ = ["RELATIVE", "SCALED", "cells", "jackknife", "run_cell", "scaled"]
 
 BLOCKS = 10
 """Parts of a cell's replicates; the spread between them gives the intervals of scaled numbers."""
 
-SCALED = ("scaled_bias2", "scaled_variance", "advantage_cosine", "gradient_noise")
+RELATIVE = ("relative_bias", "relative_deviation", "relative_mse")
+"""Root mean square bias, root mean variance and mean squared error, over sqrt(E[A^2]), sqrt(E[A^2]) and E[A^2]."""
+
+SCALED = ("scaled_bias", "scaled_deviation", "scaled_mse", "gradient_noise")
 """Numbers free of scale, over rows, A the exact advantage and c = E[A^2] / E[estimate A], which gives the estimate the
-signal of A: mean square of E[c estimate] - A over E[A^2]; mean variance of c estimate over E[A^2]; the cosine
-E[estimate A] / sqrt(E[estimate^2] E[A^2]), which is 1 / sqrt(1 + bias^2 + variance); and tr Cov g / (E[g] . u)^2 times
-the rollouts of a batch, u along dJ/dtheta."""
+signal of A: root mean square of E[c estimate] - A per key, and root mean variance of c estimate, over sqrt(E[A^2]); the
+sum of their squares, which is 1 / cos^2 - 1 with cos = E[estimate A] / sqrt(E[estimate^2] E[A^2]); and tr Cov g /
+(E[g] . u)^2 times the rollouts of a batch, u along dJ/dtheta."""
 
 
 def cells(study: VarianceStudy) -> list[Cell]:
     """The cells of a variance study, each reduced to `quantity`, `value`, `low`, `high`."""
     sources = modules_behind("theory.overall")
-    return [Cell("theory.overall:run_cell", cell.spec, cell.seed, sources, cell.title) for cell in variance_cells(study)]
+    return [
+        Cell("theory.overall:run_cell", cell.spec, cell.seed, sources, cell.title) for cell in variance_cells(study)
+    ]
 
 
 def run_cell(spec: Mapping[str, Any], seed: int) -> CellResult:
-    """Numbers over all rows as in `creditsim.study.report`, `mse` over E[A^2] as `relative_mse`, and those of `SCALED`.
+    """Numbers over all rows as in `creditsim.study.report`, and those of `RELATIVE` and `SCALED`.
 
-    Scaled numbers are pooled by (step, state, action), where A is one number per key. Their intervals are the
-    jackknife's over ten blocks of replicates, which also takes off what noise adds to the square of a mean.
+    Keys are (step, state, action), where A is one number; an environment whose A is 0 throughout is refused. Intervals
+    of scaled numbers are the jackknife's over ten blocks of replicates, which also takes off the noise of squares.
     """
     setting = Setting.of({**spec, "by": "time"}, seed)
     sums, size = Sums(setting), spec["replicates"] // BLOCKS
@@ -52,18 +58,24 @@ def run_cell(spec: Mapping[str, Any], seed: int) -> CellResult:
         gradients.append(block.gradient + setting.gradient)
     table = table_of(setting, sums, Width(sums.n, sums.n, spec["alpha"], False), None)
     whole = table["scope"] == "all"
-    names = [*table["quantity"][whole], "relative_mse", *SCALED]
+    names = [*table["quantity"][whole], *RELATIVE, *SCALED]
     lines = np.stack([table[column][whole] for column in ("value", "low", "high")], axis=1)
     target = setting.solution.advantage[:0:-1].reshape(-1)
+    if not np.any(target):
+        raise InputError("environment", f"{spec['environment']}, whose exact advantages are all 0", "one with a choice")
     square = rows[:, 0].sum(axis=0) @ target**2 / rows[:, 0].sum()
-    relative = lines[names.index("mse")] / square if square > 0 else np.full(3, np.nan)
+    bias, variance, mse = (lines[names.index(name)] for name in ("bias_rms", "variance", "mse"))
+    relative = np.stack([bias / square**0.5, np.sqrt(variance / square), mse / square])
     exact, rollouts = setting.gradient, spec["groups"] * spec["group_size"]
 
     def numbers(kept: np.ndarray) -> np.ndarray:
         noise = _gradient_noise(np.concatenate([gradients[i] for i in kept]), exact)
         return np.array([*scaled(rows[kept].sum(axis=0), target), rollouts * noise])
 
-    values = np.concatenate([lines, relative[None], jackknife(numbers, BLOCKS, spec["alpha"])])
+    free = jackknife(numbers, BLOCKS, spec["alpha"])
+    # Roots are drawn from squares at the end: the jackknife wants something smooth at 0.
+    free[:2] = np.sqrt(np.maximum(free[:2], 0.0))
+    values = np.concatenate([lines, relative, free])
     return CellResult(
         {"quantity": np.array(names, object), "value": values[:, 0], "low": values[:, 1], "high": values[:, 2]},
         {"environment_name": setting.mdp.name, "exact_return": setting.solution.j, "replicates": sums.n},
@@ -77,26 +89,24 @@ def _row_sums(block: Block, n: int) -> np.ndarray:
 
 
 def scaled(sums: np.ndarray, target: np.ndarray) -> tuple[float, float, float]:
-    """The first three of `SCALED` from (3, K) sums per key and the exact advantage (K,); NaN without any signal."""
+    """Scaled bias^2, variance and their sum, from (3, K) sums per key and the exact advantage (K,); NaN without signal."""
     met = sums[0] > 0
     w, mean, square = sums[0, met], sums[1, met] / sums[0, met], sums[2, met] / sums[0, met]
     a = target[met]
-    power, signal, size = float(w @ a**2), float(w @ (mean * a)), float(w @ square)
-    if power <= 0.0 or signal == 0.0:
+    power, signal = float(w @ a**2), float(w @ (mean * a))
+    if signal == 0.0:
         return np.nan, np.nan, np.nan
     c = power / signal
     bias2 = float(w @ (c * mean - a) ** 2) / power
     variance = c**2 * float(w @ np.maximum(square - mean**2, 0.0)) / power
-    return bias2, variance, signal / (power * size) ** 0.5
+    return bias2, variance, bias2 + variance
 
 
 def _gradient_noise(g: np.ndarray, exact: np.ndarray) -> float:
     """Tr Cov g / (E[g] . u)^2 of gradients (R, P), u along `exact` (P,); NaN where that is 0."""
-    norm = float(np.linalg.norm(exact))
-    if norm == 0.0:
-        return np.nan
-    mean = g.mean(axis=0)
-    return float(np.square(g - mean).sum()) / (len(g) - 1) / float(mean @ exact / norm) ** 2
+    mean, norm = g.mean(axis=0), float(np.linalg.norm(exact))
+    signal = float(mean @ exact) / norm if norm > 0.0 else 0.0
+    return float(np.square(g - mean).sum()) / (len(g) - 1) / signal**2 if signal != 0.0 else np.nan
 
 
 def jackknife(numbers: Any, blocks: int, alpha: float) -> np.ndarray:

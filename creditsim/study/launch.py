@@ -85,10 +85,10 @@ def launch(
         fitted, most = fit_memory(waiting, try_out(waiting), how.memory << 20)
         by_id = {cell.id: cell for cell in fitted}
         cells = [by_id.get(cell.id, cell) for cell in cells]
-    store = Store(how.out)
-    tell(Outlook(len(cells), len(waiting), workers, most))
-    write_bytes(how.out / f"{study.name}.toml", dump(study).encode())
     with _executor(how) as executor:
+        store = Store(how.out)
+        tell(Outlook(len(cells), len(waiting), workers, most))
+        write_bytes(how.out / f"{study.name}.toml", dump(study).encode())
         report = run_cells(cells, how.out, executor=executor, workers=workers, label=study.name)
     return cells, store, report
 

@@ -170,7 +170,7 @@ def _planned(spec: Mapping[str, Any]) -> Plan:
     if "group_size" in design.params:
         raise InputError("design", f"group_size in {str(design)!r}", "group_sizes of the study")
     method = Method(
-        name=f"study of {estimator.name}", title="", paper="", evidence={}, regime="",
+        name="study", title="", paper="", evidence={}, regime="",
         design=Use(design.name, {**design.params, "group_size": spec["group_size"]}),
         signals=tuple(Use(entry.name, entry.params) for entry in signals),
         estimator=Use(estimator.name, estimator.params),

@@ -30,7 +30,7 @@ ORDER: Links = (
 SURE: Links = ((REINFORCE, ">=", BEST), (CENTRED, "=", LEAVE_ONE_OUT), (LEAVE_ONE_OUT, ">=", BEST))
 
 
-@claim("baselines.variance-order", paper="Baselines", source="inferred", kind="variance", figure="variance_order")
+@claim("baselines.variance-order", paper="Baselines", source="inferred", kind="variance", figure="baseline_noise")
 def variance_order(trial: Trial) -> Evidence:
     """Gradient noise falls in one order: REINFORCE >= REINFORCE++ >= Dr.GRPO = RLOO >= the best constant baseline.
 
@@ -104,7 +104,7 @@ def _ranks(found: Mapping[str, Noise]) -> tuple[int, int]:
 
 
 @claim(
-    "baselines.noise-per-rollout", paper="Baselines", source="inferred", kind="variance", figure="gradient_over_group"
+    "baselines.noise-per-rollout", paper="Baselines", source="inferred", kind="variance", figure="baseline_noise"
 )
 def noise_per_rollout(trial: Trial) -> Evidence:
     """Leave-one-out in groups of n has noise c + d / (n - 1) per rollout, exactly: n tr Cov g / |dJ/dtheta|^2.

@@ -116,6 +116,7 @@ def _check_unbiased(trial: Trial, lam: float) -> Evidence:
     mdp, policy = _task()
     laws = [_moments(mdp, policy, _error(mdp, 1.0, seed), lam).gradient for seed in range(trial.pick(5, 30, 200))]
     relative = [float(np.linalg.norm(law.bias) / np.linalg.norm(law.exact)) for law in laws]
+    trial.table(critic=np.arange(len(relative)), bias=relative)
     return exact_equality(relative, 0.0, tolerance=ROUNDING, detail={"mean": np.mean(relative), "worst": max(relative)})
 
 
@@ -144,6 +145,7 @@ def _check_rising(trial: Trial, inside_error: float) -> Evidence:
         error = _error(mdp, size)
         variance = np.stack([_moments(mdp, policy, error, lam).variance for lam in lams.tolist()])
         steps[name] = np.diff(variance, axis=0)
+        trial.table(critic=name, lam=lams, smallest=variance.min(axis=1), mean=variance.mean(axis=1))
     detail = {"share_falling_outside": float((steps["outside"] < -ROUNDING).mean())}
     return conditional(
         exact_inequality(steps["inside"], ">=", 0.0, tolerance=ROUNDING, detail=detail),
@@ -177,6 +179,7 @@ def _check_gradient_rising(trial: Trial, error: float) -> Evidence:
             policy = SoftmaxPolicy.random(mdp, seed)
             trace = [_moments(mdp, policy, _error(mdp, error), lam).gradient.trace for lam in lams.tolist()]
             steps[name].append(np.diff(trace))
+            trial.table(parameters=name, policy=seed, lam=lams, variance=trace)
     falling = {name: float(np.mean([(s < -ROUNDING).any() for s in each])) for name, each in steps.items()}
     return conditional(
         exact_inequality(

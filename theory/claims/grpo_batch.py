@@ -31,8 +31,8 @@ def _(trial: Trial) -> Evidence:
 
 
 def _check_direction(trial: Trial, scale: str) -> Evidence:
-    copies = trial.pick((1, 2, 4, 8), (1, 2, 4, 8, 16, 32), (1, 2, 4, 8, 16, 32, 64))
-    sizes = trial.pick((2, 4, 8, 16, 32), (2, 4, 8, 16, 32, 64), (2, 4, 8, 16, 32, 64))
+    copies = trial.pick((1, 2, 4, 8), (1, 2, 4, 8, 16), (1, 2, 4, 8, 16, 32))
+    sizes = (2, 4, 8, 16, 32)
     cells = list(product(MIX_SCALES, sizes, copies))
     degrees = {(name, n, c): mix_degrees(n, c, name) for name, n, c in cells}
     keys = list(degrees)

@@ -114,7 +114,7 @@ def _check_unbiased(trial: Trial, which: str) -> Evidence:
                 louder = np.array([variance for _, variance in laws]) / plain
                 trial.table(
                     weight=name, length=length, drift=drift, bias=np.median(away[:, 0]), cosine=away[:, 1].mean(),
-                    louder=louder.mean(), ratio_variance=np.mean(ratio_variance),
+                    gradient_variance_ratio=louder.mean(), ratio_variance=np.mean(ratio_variance),
                 )  # fmt: skip
                 if name == which:
                     bias.append(away[:, 0])
@@ -199,6 +199,7 @@ def _check_gradient(trial: Trial, which: str, quantity: str) -> Evidence:
                 found.append(case.weight_variance(which) / case.weight_variance("token ratios"))
             else:
                 found.append(case.gradient(which)[1] / case.gradient("token ratios")[1])
+    trial.table(ratio=found)
     detail = {"smallest": min(found), "largest": max(found), "share_more": float(np.mean(np.array(found) > 1.0))}
     return exact_inequality(found, "<=", 1.0, tolerance=ROUNDING, detail=detail)
 
@@ -232,6 +233,7 @@ def _check_product(trial: Trial, linear: bool) -> Evidence:
         token = OffPolicy.eliminated(1, 0.3, 0.5).weight_variance("full product")
         found.append(case.weight_variance("full product"))
         predicted.append(length * token if linear else (1.0 + token) ** length - 1.0)
+        trial.table(length=length, measured=found[-1], formula=predicted[-1])
     return exact_equality(found, predicted, tolerance=ROUNDING)
 
 

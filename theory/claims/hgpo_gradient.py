@@ -101,7 +101,7 @@ def _one_factor(trial: Trial, params: Mapping[str, Any]) -> Evidence:
     regimes = []
     for cue in (0.5, 0.9):
         ratios, parts, detail = [], {}, {}
-        for n in trial.pick((3, 8), (2, 3, 4, 8, 16), (2, 3, 4, 8, 16, 32)):
+        for n in trial.pick((2, 3, 4, 8, 16), (2, 3, 4, 8, 16), (2, 3, 4, 8, 16, 32)):
             for gap in (0.0, EXAMPLE):
                 task = gap_task(gap, cue=cue)
                 f = factors(task, gradient_of(task, credit_column("hgpo", **params), n))

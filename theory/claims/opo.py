@@ -131,6 +131,7 @@ def _check_least(trial: Trial, baseline: Baseline) -> Evidence:
             law = ScoredLaw.of(mdp, policy)
             length = law.rollouts.length.astype(float)
             ratios.append(_variance(law, baseline(law, length)) / _variance(law, best(law, length)))
+    trial.table(policy=["even"] * count + ["random"] * count, ratio=even + uneven)
     detail = {"mean_ratio_even": np.mean(even), "mean_ratio_random": np.mean(uneven), "max_ratio_random": max(uneven)}
     return conditional(
         exact_inequality(even, "<=", 1.0, tolerance=ROUNDING, detail=detail),

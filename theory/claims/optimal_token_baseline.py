@@ -47,7 +47,9 @@ def _check_identity(trial: Trial, temperature: float) -> Evidence:
         acting = ~mdp.terminal[:, None] & mdp.mask
         found.append(score_norm(mdp, policy)[acting])
         formula.append((1.0 - 2.0 * pi + np.square(pi).sum(axis=1, keepdims=True))[acting])
-    return exact_equality(np.concatenate(found), np.concatenate(formula), tolerance=1e-12)
+    squared, identity = np.concatenate(found), np.concatenate(formula)
+    trial.table(squared_score=squared, identity=identity)
+    return exact_equality(squared, identity, tolerance=1e-12)
 
 
 @claim("otb.score-identity", paper="Optimal token baseline", source="code", kind="identity")
@@ -155,6 +157,7 @@ def _check_position(trial: Trial, weight: Weight) -> Evidence:
         push = np.array([law.mean((a * each).sum(axis=1)) for a in part])
         least = law.gradient(law.to_go - np.linalg.solve(gram, push)[law.rollouts.step])[1]
         ratio.append(law.gradient(law.to_go - _position_baseline(mdp, policy, law, weight))[1] / least)
+    trial.table(ratio=ratio)
     worse = float(np.mean(np.array(ratio) > 1.0 + ROUNDING))
     detail = {"median": np.median(ratio), "share_worse": worse}
     return exact_inequality(ratio, "<=", 1.0, tolerance=ROUNDING, detail=detail)

@@ -138,6 +138,7 @@ def _check_formula(trial: Trial, shift: int) -> Evidence:
             for form in FORMS:
                 found.append(_gradient(form, mdp, policy, n))
                 predicted.append(parts.expected(form, n + shift))
+                trial.table(form=form, n=n, policy=seed, expected=found[-1], formula=predicted[-1])
     return exact_equality(np.concatenate(found), np.concatenate(predicted), tolerance=ROUNDING)
 
 
@@ -219,6 +220,7 @@ def _check_blind(trial: Trial, form: str) -> Evidence:
         law = exact_moments(_credit(FORMS[form], mdp), mdp, policy, group_size=n)
         found.append(float(np.sqrt(law.second_moment.max())))
         exact.append(float(np.linalg.norm(law.gradient.exact)))
+        trial.table(n=n, largest_advantage=found[-1], exact_gradient=exact[-1])
     return exact_equality(found, 0.0, tolerance=ROUNDING, detail={"exact_gradient": min(exact)})
 
 
@@ -253,6 +255,7 @@ def _check_baseline(trial: Trial, form: str, inside_control: float) -> Evidence:
                     fair = parts.expected(form, n)
                 off.append(float(np.linalg.norm(_gradient(form, mdp, policy, n) - fair) / np.linalg.norm(fair)))
         excess[name] = off
+        trial.table(regime=name, bias=off)
     detail = {"worst_outside": max(excess["outside"]), "least_outside": min(excess["outside"])}
     return conditional(
         exact_equality(excess["inside"], 0.0, tolerance=ROUNDING, detail=detail),
@@ -291,6 +294,7 @@ def _check_half_repair(trial: Trial, form: str) -> Evidence:
         for n in trial.pick((2, 3), (2, 3, 4), (2, 3, 4, 5)):
             found.append(_gradient(form, mdp, policy, n))
             exact.append((n - 1) / n * policy_gradient(mdp, policy))
+            trial.table(n=n, policy=seed, expected=found[-1], exact=exact[-1])
     return exact_equality(np.concatenate(found), np.concatenate(exact), tolerance=ROUNDING)
 
 

@@ -96,7 +96,7 @@ def _mixed_up(rollouts: Rollouts) -> np.ndarray:
 
 
 def _check_variance(trial: Trial, centred: Callable[[Rollouts], np.ndarray]) -> Evidence:
-    group_size, groups = trial.pick((4, 2), (2, 3), (3, 3))
+    group_size, groups = trial.pick((4, 2), (2, 3), (4, 3))
     credits: dict[str, Credit] = {
         "batch": lambda r: advantage(r, "reinforce_plus_plus@paper"),
         "nothing": lambda r: advantage(r, "reinforce"),

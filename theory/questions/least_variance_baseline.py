@@ -41,7 +41,7 @@ def least_variance_baseline(evidence: Mapping[str, Mapping[str, Any]]) -> str:
     return (
         f"The mean weighted by the squared score; OPO's length-weighted mean is worse than the plain mean in "
         f"{100 * share:.0f} % of random bandits whose lengths have nothing to do with the score, a greedy baseline has "
-        f"{ratio:.0f} times the variance of none for 0/1 rewards at p = {p:.2f}, and the optimal token baseline loses to the "
-        f"best constant in {100 * worse['orthogonal scores']:.0f} % of tasks with orthogonal scores but in "
+        f"{ratio:.0f} times the variance of none for 0/1 rewards at p = {p:.2f}, and the optimal token baseline loses "
+        f"to the best constant in {100 * worse['orthogonal scores']:.0f} % of tasks with orthogonal scores but in "
         f"{100 * worse['shared logits']:.0f} % with shared logits."
     )

@@ -37,8 +37,8 @@ def per_turn_normalisation(evidence: Mapping[str, Mapping[str, Any]]) -> str:
     low, high = sign["detail"]["smallest"], sign["detail"]["largest"]
     exact = evidence[FORMULA]["verdict"] == "supported" and evidence[REPAIR]["verdict"] == "supported"
     return (
-        f"Yes: where stopping pays 0.6 and going on 0.3 and then 0.5, the expected gradient is {low:.2f} to {high:.2f} times "
-        f"the exact one, of the wrong sign for every group size and policy; on random three-turn tasks the bias is "
-        f"{unbiased['least_outside']:.2f} to {unbiased['worst_outside']:.2f} times as long as the fair gradient, and 0 where "
-        f"the environment ends the episode{'; the closed form and both repairs hold to rounding' if exact else ''}."
+        f"Yes: where stopping pays 0.6 and going on 0.3 and then 0.5, the expected gradient is {low:.2f} to {high:.2f} "
+        f"times the exact one, the wrong sign for every group size and policy; on random three-turn tasks the bias is "
+        f"{unbiased['least_outside']:.2f} to {unbiased['worst_outside']:.2f} times as long as the fair gradient, and "
+        f"0 where the environment ends it{'; the closed form and both repairs hold to rounding' if exact else ''}."
     )

@@ -28,16 +28,16 @@ def wrong_critic(evidence: Mapping[str, Mapping[str, Any]]) -> str:
     lambda = 0 even there.
 
     Which lambda is best depends on how much is averaged. The squared bias stays, the variance falls like 1/N, so the
-    best lambda rises with the number of trajectories N and with the critic's error: in large batches the default of 1 is
-    right for all but very good critics.
+    best lambda rises with the number of trajectories N and with the critic's error: in large batches the default of 1
+    is right for all but very good critics.
     """
     best = evidence[BEST]["detail"]
     at = [best["trajectories"].index(n) for n in (64, 4096)]
     zero, usual, _ = best["bias_share"]["0.1"]
     chosen = {error: [values[i] for i in at] for error, values in best["best_lambda"].items()}
     return (
-        f"A critic that is wrong by 0.1 of the goal's reward turns {100 * zero:.0f} % of the gradient's length into bias at "
-        f"lambda = 0, {100 * usual:.1f} % at 0.95 and nothing at 1; the best lambda for 64 (4096) trajectories is "
+        f"A critic that is wrong by 0.1 of the goal's reward biases the gradient by {100 * zero:.0f} % of its length "
+        f"at lambda = 0, {100 * usual:.1f} % at 0.95 and nothing at 1; the best lambda for 64 (4096) trajectories is "
         f"{chosen['0'][0]:.2g} ({chosen['0'][1]:.2g}) with an exact critic, {chosen['0.03'][0]:.2g} "
         f"({chosen['0.03'][1]:.2g}) at an error of 0.03, {chosen['0.1'][0]:.2g} ({chosen['0.1'][1]:.2g}) at 0.1 and "
         f"{chosen['0.3'][0]:.2g} ({chosen['0.3'][1]:.2g}) at 0.3."

@@ -20,7 +20,7 @@ ENVIRONMENTS = (
     "stopping@small",
     "aliased(delay=1, payoff=[[1, 0], [0.2, 0.6]])",
 )
-"""One per regime; aliased pays unlike rewards, since its default leaves a policy that sees one observation no gradient."""
+"""One per regime. Aliased pays unlike rewards: its default leaves a policy that sees one observation no gradient."""
 
 PLAIN = (
     "reinforce",
@@ -49,7 +49,7 @@ def bias_variance(size: Size) -> Sequence[Cell]:
 
     Uniform policy, four groups of eight. ReMax draws greedy rollouts too; GAE is given the exact values.
     """
-    replicates = {"quick": 400, "standard": 4_000, "full": 40_000}[size]
+    replicates = {"quick": 600, "standard": 8_000, "full": 80_000}[size]
     shared = {"environments": ENVIRONMENTS, "group_sizes": (8,), "groups": 4, "replicates": replicates}
     studies = (
         VarianceStudy(estimators=PLAIN, **shared),

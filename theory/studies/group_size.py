@@ -19,7 +19,7 @@ ROLLOUTS = 64
 @study_cells("group-size")
 def group_size(size: Size) -> Sequence[Cell]:
     """Cosine and signal-to-noise ratio of the gradient of 64 rollouts in groups of 2, 4, ..., 64; uniform policy."""
-    replicates = {"quick": 400, "standard": 4_000, "full": 20_000}[size]
+    replicates = {"quick": 500, "standard": 8_000, "full": 40_000}[size]
     return [
         cell
         for n in (2, 4, 8, 16, 32, 64)

@@ -21,7 +21,7 @@ def horizon(size: Size) -> Sequence[Cell]:
     `chain`: half as many states as steps and one reward at the end, which a uniform policy reaches ever more rarely.
     """
     steps = {"quick": (2, 4, 8, 16, 32), "standard": (2, 4, 8, 16, 32, 64), "full": (2, 4, 8, 16, 32, 64, 128)}[size]
-    replicates = {"quick": 200, "standard": 2_000, "full": 10_000}[size]
+    replicates = {"quick": 300, "standard": 4_000, "full": 20_000}[size]
     environments = (
         *(f"layered(layers={t}, width=4, actions=2)" for t in steps),
         *(f"chain(length={t // 2}, horizon={t})" for t in steps if t <= 16),
