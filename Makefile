@@ -8,12 +8,13 @@ PY311 = $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] == (3, 
 TEST_EXTRAS = $(if $(filter 1,$(PY311)),figures$(comma)llm$(comma)dev,figures$(comma)dev)
 comma := ,
 
-.PHONY: help reproduce test lint types unit bench gallery clean
+.PHONY: help reproduce test lint types unit bench gallery docs clean
 help:
 	@echo "make reproduce  check the claims at quick size, draw the figures, write results/report.html"
 	@echo "make test       lint, types, import arrows and tests (installs what they need)"
 	@echo "make bench      time the library beside its peers (installs the bench extra)"
-	@echo "make gallery    copy the figures and their captions into docs/gallery"
+	@echo "make gallery    copy figures and captions into docs/gallery, answers into docs/questions"
+	@echo "make docs       write the reference pages from the registries"
 
 $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
@@ -53,7 +54,10 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m pytest benchmarks -o testpaths=benchmarks -q -s
 
 gallery: $(VENV)/.figures
-	$(BIN)/creditsim figures --gallery docs/gallery
+	$(BIN)/creditsim figures --gallery docs/gallery --questions docs/questions
+
+docs: $(VENV)/.figures
+	$(BIN)/python -m creditsim.reference docs
 
 clean:
 	rm -rf results build dist

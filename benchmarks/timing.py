@@ -24,8 +24,8 @@ OTHERS = 0.10
 IDLE_CPU = 0.85
 """CPU over wall below which a side that computes all the time was kept waiting."""
 _SIDE_SECONDS = 0.08
-_ATTEMPTS = 4
-_PATIENCE = 20.0
+_ATTEMPTS = 3
+_PATIENCE = 5.0
 _TICK = os.sysconf("SC_CLK_TCK")
 _PROCESSORS = os.cpu_count() or 1
 

@@ -22,12 +22,12 @@ FLOOR = 0.1
 
 @figure("baseline_noise", title="Noise of the gradient by baseline and by group size", claims=(ORDER, ROLLOUT))
 def baseline_noise(results: Mapping[str, Data]) -> Figure:
-    """Noise per rollout, tr Cov g / (E[g] · u)² times rollouts, u the direction of dJ/dtheta; all exact. Left: groups of
-    eight. The expected order, from right to left: REINFORCE (blue circle), REINFORCE++ (blue square), Dr.GRPO and RLOO
-    (red, one on the other), the best constant baseline of each task (bar), which no sample tells. A blue square left of
-    the red marks refutes it. Marks on the left edge have less noise than it says. Right: leave-one-out in groups of n;
-    lines are c + d / (n - 1) from pairs of trajectories, marks enumerated groups: the exact mean as baseline would
-    leave c.
+    """Noise per rollout, tr Cov g / (E[g] · u)² times rollouts, u the direction of dJ/dtheta; all exact. Left: groups
+    of eight. The expected order, from right to left: REINFORCE (blue circle), REINFORCE++ (blue square), Dr.GRPO and
+    RLOO (red, one on the other), the best constant baseline of each task (bar), which no sample tells. A blue square
+    left of the red marks refutes it. Marks on the left edge have less noise than it says. Right: leave-one-out in
+    groups of n; lines are c + d / (n - 1) from pairs of trajectories, marks enumerated groups: the exact mean as
+    baseline would leave c.
     """
     sketch, (left, right) = new(1, 2, height=3.5, width_ratios=(1.2, 1.0))
     data = results[ORDER].where(n=8)

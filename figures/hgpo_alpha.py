@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ALPHA, DEPTH = "hgpo.alpha-minimum", "hgpo.deeper-history-better"
 SHOWN, PARTS_OF = 1.0, 8
+DRAWN = (0.0, 0.5, 1.0, 2.0)
 
 
 @figure("hgpo_alpha", title="HGPO's alpha and K", claims=(ALPHA, DEPTH))
@@ -45,7 +46,7 @@ def hgpo_alpha(results: Mapping[str, Data]) -> Figure:
     error.set_yscale("log")
     error.set_yticks(ticks := [0.01, 0.02, 0.05, 0.1, 0.2], [f"{t:g}" for t in ticks])
     error.minorticks_off()
-    error.set_ylim(0.8 * float(curves["mse"].min()), 2.2 * float(curves["mse"].max()))
+    error.set_ylim(0.8 * float(curves["mse"].min()), 4.0 * float(curves["mse"].max()))
     error.set(xlabel="α", ylabel="MSE of the baseline (reward²)")
     error.legend(title="N", ncols=4, loc="upper right")
     error.set_title("Error over α, values 1 apart")
@@ -85,7 +86,7 @@ def _parts(axis: Any, one: Data) -> None:
 
 
 def _depth(axis: Any, data: Data) -> None:
-    for spread, look in zip(data.unique("spread"), series_styles(list("abcdefg")).values(), strict=False):
+    for spread, look in zip(DRAWN, series_styles(list("abcd")).values(), strict=True):
         one = data.where(spread=spread)
         axis.plot(one["depth"], one["alignment"], **look, fillstyle="none")
         axis.annotate(

@@ -20,11 +20,11 @@ PANELS = {"layered": "layered: reward at every step", "chain": "chain: one rewar
 
 @figure("mse_over_horizon", title="Error of the advantage over the horizon", claims=(STUDY,))
 def mse_over_horizon(results: Mapping[str, Data]) -> Figure:
-    """Mean squared error of the advantage over E[A^2], A the exact advantage, after each estimate is brought to the signal
-    of A (so that none gains or loses by its scale): 1/cos² - 1 with cos the cosine between estimate and A over all rows.
-    Credit for a whole trajectory carries the luck of all its steps, so its error grows with their
-    number; an estimate that looks only a few steps ahead, here by exact values that no method has, does not. Uniform
-    policy, four groups of eight, discount 1; 95 % intervals.
+    """Mean squared error of the advantage over E[A^2], A the exact advantage, after each estimate is brought to the
+    signal of A (so that none gains or loses by its scale): 1/cos² - 1 with cos the cosine between estimate and A over
+    all rows. Credit for a whole trajectory carries the luck of all its steps, so its error grows with their number; an
+    estimate that looks only a few steps ahead, here by exact values that no method has, does not. Uniform policy, four
+    groups of eight, discount 1; 95 % intervals.
     """
     data = results[STUDY].where(quantity="scaled_mse")
     names = {estimator: short(estimator) for estimator in data.unique("estimator")}

@@ -18,6 +18,7 @@ from creditsim.segments import context_ids, factorize, reverse_scan, segment_cou
 __all__ = [
     "GroupLaw",
     "Task",
+    "Windows",
     "aliased_task",
     "context_values",
     "gap_task",

@@ -89,7 +89,10 @@ def _row_sums(block: Block, n: int) -> np.ndarray:
 
 
 def scaled(sums: np.ndarray, target: np.ndarray) -> tuple[float, float, float]:
-    """Scaled bias^2, variance and their sum, from (3, K) sums per key and the exact advantage (K,); NaN without signal."""
+    """Scaled bias^2, variance and their sum, from (3, K) sums per key and the exact advantage (K,).
+
+    NaN where the estimate carries no signal of A.
+    """
     met = sums[0] > 0
     w, mean, square = sums[0, met], sums[1, met] / sums[0, met], sums[2, met] / sums[0, met]
     a = target[met]

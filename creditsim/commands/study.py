@@ -123,7 +123,9 @@ def _table(rows: Sequence[Mapping[str, Any]], shown: Mapping[str, str], alpha: f
     yield f"value +- half-width of the {100 * (1 - alpha):g} % interval"
     yield ""
     cells = [[name.replace("_", " ") for name in varied] + list(shown.values())]
-    cells += [[str(row[name]) for name in varied] + [_number(row["quantities"][name]) for name in shown] for row in rows]
+    cells += [
+        [str(row[name]) for name in varied] + [_number(row["quantities"][name]) for name in shown] for row in rows
+    ]
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
     for line in cells:
         yield "  ".join(

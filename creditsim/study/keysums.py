@@ -26,8 +26,7 @@ the advantage less the first one met at the key, so that equal advantages have v
 
 @dataclass(frozen=True, eq=False)
 class Ratio:
-    """Per key: an estimate, its standard error, and the degrees of freedom behind it (replicates that met the key,
-    less one); NaN where the key was met once only."""
+    """An estimate and its standard error, per key or single; the error is NaN where one replicate is all there is."""
 
     value: np.ndarray
     standard_error: np.ndarray
@@ -114,8 +113,10 @@ class KeySums:
     def rows(self, keys: np.ndarray, replicates: int) -> Ratio:
         """Expected rows per replicate."""
         mean = self.sums[keys, ROWS] / replicates
+        if replicates < 2:
+            return Ratio(mean, np.full(keys.size, np.nan))
         square = self.products[keys, ROWS, ROWS] - replicates * mean**2
-        return Ratio(mean, np.sqrt(np.maximum(square, 0.0) / max(replicates - 1, 1) / replicates))
+        return Ratio(mean, np.sqrt(np.maximum(square, 0.0) / (replicates - 1) / replicates))
 
 
 @kernel

@@ -58,10 +58,10 @@ class Width:
     def ball(self, dimensions: int) -> float:
         """For the length of a vector mean, in units of sqrt(tr Cov / n).
 
-        Once: P(|error|^2 > c tr Cov / n) is largest when all spread lies in one direction, for c above 1.54 (Szekely and
-        Bakirov 2003), so the quantile of one normal coordinate serves in any number. In sequence: the mixture over
+        Once: P(|error|^2 > c tr Cov / n) is largest when all spread lies in one direction, for c above 1.54 (Szekely
+        and Bakirov 2003), so the quantile of one normal coordinate serves in any number. In sequence: the mixture over
         directions, exp(l S - l Cov l n / 2) with l ~ N(0, I / (rho tr Cov)), gives |S|^2 <= tr Cov (n + rho)
-        (2 ln(1/alpha) + ln det) at all n, with ln det <= P ln(1 + n / (rho P)).
+        (2 ln(1/alpha) + ln det) at all n, with ln det <= P ln(1 + n / (rho P)). Evidence: notes, derived here.
         """
         if not self.sequential:
             return float(t_quantile(self.alpha, self.n - 1))

@@ -11,7 +11,7 @@ from creditsim.study.sums import Sums
 
 __all__ = ["Footprint", "footprint"]
 
-_ROWS = 20_000
+_ROWS = 50_000
 _MOST = 256
 
 
@@ -38,7 +38,7 @@ def footprint(setting: Setting) -> Footprint:
     kernels of the libraries take by themselves is not counted.
     """
     many = int(min(max(_ROWS / setting.rows_per_replicate, 2), _MOST))
-    few = max(1, many // 4)
+    few = max(1, many // 2)
     Sums(setting).add(replicate_block(setting, 0, few))  # loads kernels, fills caches
     ours = not tracemalloc.is_tracing()
     if ours:
@@ -55,6 +55,7 @@ def footprint(setting: Setting) -> Footprint:
 def _peak(setting: Setting, count: int) -> int:
     before = tracemalloc.get_traced_memory()[0]
     tracemalloc.reset_peak()
+    setting = Setting.of(setting.spec, setting.seed)  # anew, so that its tables count
     sums = Sums(setting)
     sums.add(replicate_block(setting, 0, count))
     return tracemalloc.get_traced_memory()[1] - before

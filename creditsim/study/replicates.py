@@ -19,8 +19,8 @@ SCALARS = (
     "gradient_error2", "steps", "generated_rows",
 )  # fmt: skip
 """Numbers that each replicate gives: rows in the loss (by weight) and their squared errors; groups and those of equal
-returns; anchor groups and those of one row; rows whose exact advantage is not 0 and those whose sign agrees; <g, u> with
-u the exact gradient over its squared length; |g - exact|^2; steps in the batch; rows generated for it."""
+returns; anchor groups and those of one row; rows whose exact advantage is not 0 and those whose sign agrees; <g, u>
+with u the exact gradient over its squared length; |g - exact|^2; steps in the batch; rows generated for it."""
 
 _EQUAL = 1e-12
 """Returns of a group count as equal, and an advantage as 0, within this share of the largest."""
@@ -86,7 +86,9 @@ def replicate_block(setting: Setting, first: int, count: int) -> Block:
         }
     scalars = np.stack([table[name] for name in SCALARS], axis=1)
     if not np.isfinite(scalars).all():
-        raise InputError(f"estimator {setting.plan.estimator.label}", "advantages whose squares overflow", "below 1e150")
+        raise InputError(
+            f"estimator {setting.plan.estimator.label}", "advantages whose squares overflow", "below 1e150"
+        )
     key = setting.keys(rollouts)
     return Block(first, order, ends, key, value, target, weight, scalars, gradient, seconds)
 

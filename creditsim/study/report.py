@@ -12,7 +12,7 @@ from creditsim.exact.moments import Moments as ExactMoments
 from creditsim.study.keysums import STREAMS, Ratio
 from creditsim.study.looks import Width
 from creditsim.study.setting import Setting
-from creditsim.study.sums import Sums
+from creditsim.study.sums import GRADIENT_STREAMS, Sums
 
 __all__ = ["COLUMNS", "exact_numbers", "precision_reached", "table_of"]
 
@@ -76,9 +76,10 @@ def _key_lines(setting: Setting, sums: Sums, width: Width, keys: np.ndarray) -> 
     lines = {}
     for name, ratio in found.items():
         error = ratio.standard_error
-        spread = half * error if name != "rows" else width.mean() * error
         # Met once: nothing is known of the spread. Known exactly: no spread at any number of replicates.
-        spread = np.where(np.isnan(error), np.inf, np.where(error == 0.0, 0.0, spread))
+        spread = np.where(np.isnan(error), np.inf, 0.0)
+        known = error > 0.0
+        spread[known] = (half if name != "rows" else np.full(keys.size, width.mean()))[known] * error[known]
         low, high = ratio.value - spread, ratio.value + spread
         if name in ("rows", "variance", "mse"):
             low = np.maximum(low, 0.0)
@@ -123,14 +124,14 @@ def _gradient_lines(setting: Setting, sums: Sums, width: Width) -> dict[str, Lin
     All but the variance come from one ball about the mean that holds E[g] with probability 1 - alpha.
     """
     law, n = sums.gradient(), sums.n
-    exact = setting.gradient
-    trace = _line(law.trace, law.trace_error, width.jackknife(min(STREAMS, n)), least=0.0)
+    exact, streams = setting.gradient, min(GRADIENT_STREAMS, n)
+    trace = _line(law.trace, law.trace_error, width.jackknife(streams), least=0.0)
     noise = law.trace / n if n > 1 else math.nan
     mean, scale = law.mean + exact, math.sqrt(noise) if n > 1 else math.inf
     radius = width.ball(exact.size) * scale if n > 1 else math.inf
     signal, bias = float(np.linalg.norm(mean)), float(np.linalg.norm(law.mean))
     half = width.halved()
-    wide = _line(law.trace, law.trace_error, half.jackknife(min(STREAMS, n)), least=0.0)
+    wide = _line(law.trace, law.trace_error, half.jackknife(streams), least=0.0)
     loose = half.ball(exact.size) * scale if n > 1 else math.inf
     return {
         "gradient_variance": trace,
@@ -251,5 +252,3 @@ def exact_numbers(setting: Setting, exact: ExactMoments | None, keys: np.ndarray
 def _axes(setting: Setting) -> tuple[int, ...]:
     axes = (setting.mdp.n_states, setting.mdp.n_actions)
     return (setting.mdp.horizon, *axes) if setting.spec["by"] == "time" else axes
-
-

@@ -101,7 +101,8 @@ def _mean(values: np.ndarray, alpha: float) -> dict[str, float | None]:
     interval = t_interval(n, values.mean(), variance, alpha=alpha)
     error = math.sqrt(variance / n) if n > 1 else math.nan
     found: Mapping[str, float] = {
-        "value": float(values.mean()), "standard_error": error, "low": float(interval.low), "high": float(interval.high),
+        "value": float(values.mean()), "standard_error": error,
+        "low": float(interval.low), "high": float(interval.high),
     }  # fmt: skip
     return {name: _finite(value) for name, value in found.items()}
 

@@ -128,7 +128,13 @@ class Setting:
             name: np.broadcast_to(table, (n, *table.shape[1:])) if name == "oracle_value" else table
             for name, table in one.items()
         }
-        state = {"replicate": np.arange(n), "seed": self.seed, "horizon": most_rows(self.mdp), **(state or {}), **tables}
+        state = {
+            "replicate": np.arange(n),
+            "seed": self.seed,
+            "horizon": most_rows(self.mdp),
+            **(state or {}),
+            **tables,
+        }
         for bound in self.plan.signals:
             columns, state = bound(rollouts, state)
             rollouts = rollouts.with_columns(**columns)

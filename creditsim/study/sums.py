@@ -13,7 +13,10 @@ from creditsim.study.keysums import STREAMS, KeySums, Ratio
 from creditsim.study.replicates import SCALARS, Block
 from creditsim.study.setting import Setting
 
-__all__ = ["Gradient", "Sums"]
+__all__ = ["GRADIENT_STREAMS", "Gradient", "Sums"]
+
+GRADIENT_STREAMS = 64
+"""Streams of gradients: more than those of keys, which take more room, so that the jackknife has more to go by."""
 
 _AT = {name: i for i, name in enumerate(SCALARS)}
 
@@ -36,15 +39,17 @@ class Sums:
     def __init__(self, setting: Setting) -> None:
         self.keys = KeySums(setting.n_keys)
         self.scalars = Moments((len(SCALARS),), cross=True)
-        self.gradients = np.zeros((STREAMS, setting.gradient.size))
-        self.squares = np.zeros(STREAMS)
+        self.gradients = np.zeros((GRADIENT_STREAMS, setting.gradient.size))
+        self.squares = np.zeros(GRADIENT_STREAMS)
         self.n = 0
 
     def add(self, block: Block) -> None:
         """Add a block; either all of it or, on an error, nothing."""
         scalars = self.scalars.add(block.scalars, block.first)
         self.keys.add(block.order, block.ends, block.key, block.value, block.target, block.weight, block.first)
-        _add_streams(block.gradient, block.scalars[:, _AT["gradient_error2"]], block.first, self.gradients, self.squares)
+        _add_streams(
+            block.gradient, block.scalars[:, _AT["gradient_error2"]], block.first, self.gradients, self.squares
+        )
         self.scalars, self.n = scalars, self.n + block.scalars.shape[0]
 
     def summary(self) -> Summary:
@@ -67,12 +72,14 @@ class Sums:
 
     def gradient(self) -> Gradient:
         """Mean and spread of the gradient."""
-        count = _stream_sizes(self.n)
+        count = (
+            np.bincount(np.arange(self.n % GRADIENT_STREAMS), minlength=GRADIENT_STREAMS) + self.n // GRADIENT_STREAMS
+        )
         total, square = _ordered_sum(self.gradients), float(_ordered_sum(self.squares))
         trace = _trace(total, square, self.n)
         without = [
             _trace(total - self.gradients[j], square - self.squares[j], self.n - int(count[j]))
-            for j in range(min(STREAMS, self.n))
+            for j in range(min(GRADIENT_STREAMS, self.n))
         ]
         return Gradient(total / self.n, trace, jackknife_error(np.array(without)))
 
@@ -87,9 +94,9 @@ class Sums:
         total = _ordered_sum(streams)
         whole = _pooled(total, shift)
         used = min(STREAMS, self.n)
-        without = np.array([_pooled(total - streams[j], shift) for j in range(used)])
         if used < 2:
             return {name: (float(whole[i]), np.nan) for i, name in enumerate(("bias2", "variance"))}
+        without = np.array([_pooled(total - streams[j], shift) for j in range(used)])
         corrected = used * whole - (used - 1) * without.mean(axis=0)
         values = (corrected[0], whole[1])
         return {
@@ -108,6 +115,8 @@ def jackknife_error(without: np.ndarray) -> float:
 def _pooled(sums: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """(2,) mean over rows of bias(key)^2 and of variance(key), from (K', 4) sums of rows, d, A, d^2."""
     met = sums[:, 0] > 0
+    if not met.any():
+        return np.full(2, np.nan)
     rows, value, target, square = sums[met].T
     bias = shift[met] + (value - target) / rows
     variance = np.maximum(square / rows - (value / rows) ** 2, 0.0)
@@ -121,10 +130,6 @@ def _trace(total: np.ndarray, square: float, n: int) -> float:
     return max(square - float(np.square(total).sum()) / n, 0.0) / (n - 1)
 
 
-def _stream_sizes(n: int) -> np.ndarray:
-    return np.bincount(np.arange(n % STREAMS), minlength=STREAMS) + n // STREAMS
-
-
 def _ordered_sum(streams: np.ndarray) -> np.ndarray:
     total = streams[0].copy() if streams.ndim > 1 else streams[0]
     for part in streams[1:]:
@@ -133,7 +138,9 @@ def _ordered_sum(streams: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def _add_streams(gradient: np.ndarray, square: np.ndarray, first: int, gradients: np.ndarray, squares: np.ndarray) -> None:  # fmt: skip
+def _add_streams(
+    gradient: np.ndarray, square: np.ndarray, first: int, gradients: np.ndarray, squares: np.ndarray
+) -> None:
     for i in range(gradient.shape[0]):
         stream = (first + i) % squares.shape[0]
         squares[stream] += square[i]

@@ -33,8 +33,8 @@ def run_cell(spec: Mapping[str, Any], seed: int, *, chunk: int | None = None) ->
     """Bias, variance and gradients of one estimator in one setting; columns as in `report.COLUMNS`.
 
     The bits depend on `spec` and `seed` only: not on `chunk` (replicates per estimator call), threads or the machine's
-    memory. Where memory gives out a chunk is halved and drawn again; MemoryError below one replicate. Errors: InputError
-    from the estimator, TooLargeError where exact moments were asked for and are too many to enumerate.
+    memory. Where memory gives out a chunk is halved and drawn again; MemoryError below one replicate. Errors:
+    InputError from the estimator, TooLargeError where exact moments were asked for and are too many to enumerate.
     """
     setting = Setting.of(spec, seed)
     exact = enumerated(setting) if spec["exact"] else None

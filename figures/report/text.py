@@ -72,8 +72,14 @@ _RELATIONS = {"equality": "= ", "<=": "≤ ", ">=": "≥ ", "monotone": "steps �
 
 
 def predicted(evidence: Any) -> str:
-    """What the statement asks of the statistic: `= 0.5 ± 0.01`, `≤ 0.3`, or the number of the entry that decides."""
+    """What the statement asks of the statistic: `= 0.5 ± 0.01`, `≤ 0.3`, or the number of the entry that decides.
+
+    Takes a row of the ledger or stored evidence; of a conditional one, what is asked inside its regime.
+    """
     stored = isinstance(evidence, Mapping)
+    parts = evidence["parts"] if stored else evidence.parts
+    if parts:
+        return predicted(parts[0])
     kind, aim, margin, alpha = (
         evidence[name] if stored else getattr(evidence, "relation" if name == "kind" else name)
         for name in ("kind", "prediction", "margin", "alpha")
@@ -98,7 +104,7 @@ def sentence(text: str) -> Markup:
 def headline(text: str) -> Markup:
     """The first sentence or clause of a statement, for tables; cut at a word where it is long."""
     flat = _flow(text.split("\n\n")[0])
-    ends = [m.end() for m in re.finditer(r"[.;:](?= )", flat)]
+    ends = [m.end() for m in re.finditer(r"(?<!\.)[.;:](?= )", flat)]
     end = next((e for e in ends if e >= _HEADLINE[0]), len(flat))
     if end <= _HEADLINE[1]:
         return sentence(flat[:end].rstrip(":;.") + ".")

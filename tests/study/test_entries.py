@@ -47,7 +47,7 @@ def test_order_of_parameters_does_not_matter() -> None:
 
 @pytest.mark.parametrize("text", ["", "a b", "a(x)", "a(x=1", "a(x=1) b", "a(x=1, x=2)", "a(=1)", "(x=1)"])
 def test_what_is_no_entry_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="^estimators: got"):
+    with pytest.raises(InputError, match=r"^estimators: got"):
         parse_entry(text, "estimators")
 
 
@@ -74,5 +74,5 @@ def test_policies_have_one_spelling(text: str, spelled: str) -> None:
              "trained:inf", "random:1:nan", "uniform@-1", "uniform@inf"]
 )  # fmt: skip
 def test_what_is_no_policy_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="^policies: got"):
+    with pytest.raises(InputError, match=r"^policies: got"):
         parse_policy(text)

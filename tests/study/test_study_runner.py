@@ -149,7 +149,7 @@ def test_check_then_create_would_not_do(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("which", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
 def test_wrong_shards(which: str) -> None:
-    with pytest.raises(InputError, match="^shard: got"):
+    with pytest.raises(InputError, match=r"^shard: got"):
         shard([], which)
 
 

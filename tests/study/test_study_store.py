@@ -54,7 +54,9 @@ def test_other_tools_read_the_file(tmp_path: Path) -> None:
     assert table.column_names == ["x", "name"] and table.num_rows == 50
 
 
-@pytest.mark.parametrize("table", [{}, {"a": np.zeros(0)}, {"a": np.array([np.nan, np.inf]), "b": np.array([True, False])}])
+@pytest.mark.parametrize(
+    "table", [{}, {"a": np.zeros(0)}, {"a": np.array([np.nan, np.inf]), "b": np.array([True, False])}]
+)
 def test_odd_tables_come_back(tmp_path: Path, table: dict[str, np.ndarray]) -> None:
     write_file(tmp_path / "a.parquet", CellResult(table), {})
     found, _ = read_file(tmp_path / "a.parquet")
@@ -148,7 +150,7 @@ def test_newer_schemas_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("bad", ["file/below", "nul\0byte", "x" * 300])
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, bad: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="^output folder: got"):
+    with pytest.raises(InputError, match=r"^output folder: got"):
         Store(tmp_path / bad)
 
 
@@ -318,5 +320,5 @@ def test_an_edit_of_a_users_module_is_a_new_cell(tmp_path: Path, monkeypatch: py
     (tmp_path / "edited_estimator.py").write_text("x = 2\n")
     source_hash.cache_clear()
     assert Cell("m:f", {}, 0, sources=("edited_estimator",)).id != before
-    with pytest.raises(InputError, match="^sources: got files that are not those"):
+    with pytest.raises(InputError, match=r"^sources: got files that are not those"):
         cell.check_sources()

@@ -252,7 +252,7 @@ def _(trial: Trial) -> Evidence:
 @claim("hgpo.raw-error-comparison", paper=PAPER, source="inferred", kind="variance", figure="hgpo_levels")
 def raw_error(trial: Trial) -> Evidence:
     """A lower mean squared error of the raw in-group advantage shows a better baseline, so that without aliasing, where
-    deeper levels only add noise, the raw error of the hierarchy is not below level 0's. It is, once returns are noisy:
+    deeper levels only add noise, raw error of the hierarchy >= raw error of level 0. It is not, once returns are noisy:
     G - mean is (n-1)/n of the leave-one-out form, small groups shrink towards 0, and that lowers the error.
     """
     return _markov(trial, raw=True)

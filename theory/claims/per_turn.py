@@ -244,12 +244,13 @@ def _(trial: Trial) -> Evidence:
 def _check_baseline(trial: Trial, form: str, inside_control: float) -> Evidence:
     excess = {}
     for name, control in (("inside", inside_control), ("outside", 1.0)):
+        # Without control either end can follow either action: 52 trajectories, so that groups stay small.
         mdp = _chain(control)
         off = []
-        for seed in range(trial.pick(3, 10, 20)):
+        for seed in range(trial.pick(3, 10, 40)):
             policy = SoftmaxPolicy.random(mdp, seed)
             parts = Parts.of(mdp, policy)
-            for n in trial.pick((2, 3), (2, 3, 4), (2, 3, 4, 5)):
+            for n in trial.pick((2, 3), (2, 3, 4), (2, 3, 4)):
                 fair = parts.expected("return-to-go, alive members", n)
                 if form == "reward, all members, to the end":
                     fair = parts.expected(form, n)
@@ -269,7 +270,7 @@ def unbiased(trial: Trial) -> Evidence:
     """The mean reward per turn index is a baseline: every turn's part of the gradient is kept up to a positive factor.
 
     E[g] = sum_k c_k g_k, g_k = E[G_k s_k] the part of turn k, 0 <= c_k < 1 as above. True where the environment alone
-    ends the episode (dp_k = 0); false where the policy does. The thread's statement is its failure.
+    ends the episode (dp_k = 0); false where the policy does. That it fails there is what verl #7244 says.
     """
     return _check_baseline(trial, "reward, alive members", 0.0)
 

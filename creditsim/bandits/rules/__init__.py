@@ -1,0 +1,1 @@
+"""Allocation rules, one per file: adding a rule is adding a file."""
