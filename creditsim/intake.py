@@ -11,7 +11,7 @@ import numpy as np
 from creditsim.arrays import Array, is_torch, namespace, native, restorer, to_numpy
 from creditsim.errors import InputError, choose
 from creditsim.labels import as_column, intern
-from creditsim.ragged import dense, rows_of
+from creditsim.ragged import dense, repeated, rows_of
 
 __all__ = ["Fields", "flat", "from_steps"]
 
@@ -119,14 +119,15 @@ def flat(
     xp = namespace(reward)
     reward, offsets, group = xp.asarray(reward), xp.asarray(offsets), xp.asarray(group)
     n, m = int(offsets.shape[0]) - 1, int(reward.shape[0])
-    batch = xp.zeros(n, xp.int64) if batch is None else xp.asarray(batch)
+    one_batch = batch is None
+    batch = xp.zeros(n, xp.int64) if one_batch else xp.asarray(batch)
     parent = xp.full(n, -1) if parent is None else xp.asarray(parent)
     given = {"observation": observation, "action": action, "step": step}
     given = {name: xp.asarray(values) for name, values in given.items() if values is not None}
     if check:
         offsets = _check_offsets(offsets, n, m)
         group = _dense_ids(group, "group", n)
-        batch = _dense_ids(batch, "batch", n)
+        batch = batch if one_batch else _dense_ids(batch, "batch", n)
         reward = _rewards(reward, m)
         parent = _check_parents(parent, offsets, group, n, m)
         given = {name: _one_integer_each(values, name, m) for name, values in given.items()}
@@ -252,8 +253,10 @@ def _trajectory_column(name: str, table: Mapping[Any, Any], labels: np.ndarray) 
 def _default_steps(offsets: Array, parent: Array, m: int) -> Array:
     """Each row a step, counted from the start of the episode: a branch counts on from the row it forks at."""
     xp = namespace(offsets)
+    inside = xp.arange(m) - repeated(offsets[:-1], offsets, m)
+    if not bool((parent >= 0).any()):
+        return inside
     which = rows_of(offsets, m)
-    inside = xp.arange(m) - offsets[:-1][which]
     base = xp.zeros(parent.shape[0], xp.int64)
     for at, branches in _levels(parent, which):
         base[branches] = inside[at] + base[which[at]] + 1

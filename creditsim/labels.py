@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -61,18 +63,18 @@ def _intern_small(labels: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def _intern_objects(labels: Sequence[Any], field: str) -> tuple[np.ndarray, np.ndarray]:
+    # A missing key takes the next number, so that one pass over the labels does.
+    table: defaultdict[Any, int] = defaultdict(count().__next__)
     try:
-        table = dict.fromkeys(labels)
+        ids = np.fromiter(map(table.__getitem__, labels), np.int64, len(labels))
     except TypeError as error:
         raise InputError(field, f"a label that cannot be hashed ({error})", "strings, UUIDs or integers") from None
     bad = next((label for label in table if label is None or isinstance(label, float)), None)
     if bad is not None or None in table:
         raise InputError(field, f"the label {bad!r}", "strings, UUIDs or integers")
-    for index, label in enumerate(table):
-        table[label] = index
     names = np.empty(len(table), object)
     names[:] = list(table)
-    return np.fromiter(map(table.__getitem__, labels), np.int64, len(labels)), names
+    return ids, names
 
 
 def as_column(values: Any, field: str, rows: int, kind: str = "number") -> np.ndarray:

@@ -40,6 +40,8 @@ class Method:
     regime: str
     design: Use = Use("independent")
     signals: tuple[Use, ...] = ()
+    timed: bool = False
+    """Whether the policy sees the step besides its context, as planning over a finite horizon asks."""
 
     def described(self) -> dict[str, str]:
         """The parts as text, by kind, in the order in which data flow."""
@@ -92,6 +94,7 @@ class Catalogue:
 # All methods share one optimiser and step size, so that their curves differ by what their papers propose.
 _PLAIN = Use("reinforce", {"optimiser": "adam", "learning_rate": 0.1})
 _GRPO_LOSS = Use("surrogate", {"loss": "ppo@grpo"})
+_CONSERVATIVE = {"design": "inferred", "estimator": "notes", "update": "inferred"}
 _AGENT_LOSS = Use("surrogate", {"loss": "ppo@verl-agent"})
 
 METHODS = Catalogue(
@@ -242,5 +245,51 @@ METHODS = Catalogue(
         estimator=Use("hgpo@verl-agent"),
         update=_AGENT_LOSS,
         regime="aliased observations and a policy with memory; in a Markov table it cannot help",
+    ),
+    Method(
+        name="3spo",
+        title="3SPO",
+        paper="arXiv:2606.09961",
+        evidence={"design": "notes", "signal": "code", "estimator": "code", "update": "inferred"},
+        # `dfs@code` follows each (state, action) once in a run: with texts that is no limit, on a table it ends it all.
+        design=Use("dfs@paper"),
+        signals=(Use("state_score@code"),),
+        estimator=Use("three_spo@code"),
+        # Where no group has credit Adam's momentum goes on, as it does in GRPO's silent batches; sgd stands still.
+        update=_AGENT_LOSS,
+        regime="restorable environments, success not too rare: states under its threshold are given up for good",
+    ),
+    Method(
+        name="ucbvi",
+        title="UCBVI",
+        paper="Azar et al. 2017, arXiv:1703.05449",
+        evidence=_CONSERVATIVE,
+        design=Use("conservative@ucbvi"),
+        estimator=Use("no_credit"),
+        update=Use("optimistic_planning"),
+        timed=True,
+        regime="small tables, rewards in [0, 1]; plays whatever might be best, safe or not",
+    ),
+    Method(
+        name="stepmix",
+        title="StepMix",
+        paper="arXiv:2306.06265",
+        evidence=_CONSERVATIVE,
+        design=Use("conservative@stepmix"),
+        estimator=Use("no_credit"),
+        update=Use("optimistic_planning"),
+        timed=True,
+        regime="small tables with a safe baseline; J is that of the optimistic policy, mean_return what was played",
+    ),
+    Method(
+        name="epsmix",
+        title="EpsMix",
+        paper="arXiv:2306.06265",
+        evidence=_CONSERVATIVE,
+        design=Use("conservative@epsmix"),
+        estimator=Use("no_credit"),
+        update=Use("optimistic_planning"),
+        timed=True,
+        regime="as StepMix, whole episodes at a time",
     ),
 )

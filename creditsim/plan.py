@@ -35,7 +35,7 @@ class Plan:
     record: tuple[str, ...]
     """Columns that the sampler makes when asked and some part needs."""
     tables: tuple[str, ...]
-    """Tables that the loop must put into the state for the signals."""
+    """Tables that the loop must put into the state for the parts that ask for them."""
 
 
 def check(method: Method, **params: Mapping[str, Any]) -> Plan:
@@ -64,7 +64,7 @@ def check(method: Method, **params: Mapping[str, Any]) -> Plan:
         estimator=estimator,
         update=update,
         record=tuple(name for name in RECORDABLE if name in wanted),
-        tables=tuple(dict.fromkeys(name for bound in signals for name in bound.part.options.get("tables", ()))),
+        tables=tuple(dict.fromkeys(name for bound in parts for name in bound.part.options.get("tables", ()))),
     )
 
 

@@ -148,6 +148,13 @@ class Rollouts:
 
     @cached_property
     @_on_native
+    def has_single_decisions(self) -> bool:
+        """Whether each row is a step of its own, so that there is nothing to fold."""
+        same = self.step[1:] == self.step[:-1]
+        return not bool(same.any()) or not bool((same & ~self.first_row[1:]).any())
+
+    @cached_property
+    @_on_native
     def first_row(self) -> Array:
         """(M,) bool: the first row of its trajectory."""
         xp = namespace(self.offsets)
@@ -320,10 +327,10 @@ _FOLD = {
 def _fold_steps(rollouts: Rollouts) -> tuple[Rollouts, Array]:
     xp = namespace(rollouts.offsets)
     m = rollouts.n_rows
+    if rollouts.has_single_decisions:
+        return rollouts, xp.arange(m)
     new = rollouts.first_row.copy()
     new[1:] |= rollouts.step[1:] != rollouts.step[:-1]
-    if bool(new.all()):
-        return rollouts, xp.arange(m)
     heads = rollouts.first_row & (rollouts.parent[rollouts.trajectory] >= 0)
     before = rollouts.previous[heads]
     if bool((rollouts.step[before] == rollouts.step[heads]).any()):

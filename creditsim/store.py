@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def replace_file(path: str | Path, write: Callable[[Path], object]) -> None:
     _sync(target.parent)
 
 
-def write_parquet(path: str | Path, columns: Mapping[str, Sequence[Any]], metadata: Mapping[str, str]) -> None:
+def write_parquet(path: str | Path, columns: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
     """Write equally long columns as one Parquet file (zstd), with text metadata, whole or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as pq

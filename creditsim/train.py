@@ -17,10 +17,11 @@ from creditsim.configs import parse_value
 from creditsim.errors import InputError, UnknownNameError, nearest
 from creditsim.estimators.base import Pairs, credit
 from creditsim.exact.dp import objective, optimal, solve
-from creditsim.mdp import SoftmaxPolicy, TabularMDP, make
+from creditsim.mdp import SoftmaxPolicy, TabularMDP, make, with_time
 from creditsim.mdp.rows import TablePolicy
 from creditsim.methods import METHODS, Method, Use
 from creditsim.plan import Plan, check
+from creditsim.planning_tables import planning_tables
 from creditsim.registry import Bound, parse_spec
 from creditsim.rng import derive_seed
 from creditsim.rollouts import Rollouts
@@ -29,6 +30,7 @@ from creditsim.sampling.tables import most_rows
 from creditsim.schedules import as_schedule, resolve
 from creditsim.segments import segment_sum
 from creditsim.train_config import TrainConfig
+from creditsim.updates.base import row_weight
 
 __all__ = ["TrainConfig", "TrainResult", "planned", "signal_tables", "train"]
 
@@ -45,9 +47,16 @@ class TrainResult:
     optimum: float
     """Exact return of the best policy that sees the hidden state and the step; under aliasing out of reach."""
     mean_return: np.ndarray
-    """(U, R) mean undiscounted return of the trajectories that the design kept for each update."""
+    """(U, R) mean undiscounted return of the trajectories that the design kept for each update; of a tree that grows
+    over the updates, of the paths that ended in this one, NaN where none did."""
     success: np.ndarray
     """(U, R) share of those trajectories whose return is positive; trajectory column `success` where there is one."""
+    generated: np.ndarray
+    """(U, R) int64 rows drawn for each update, dropped ones included."""
+    silent: np.ndarray
+    """(U, R) share of the rows with weight whose advantage is 0; 1 where there is no such row."""
+    met: np.ndarray
+    """(U, R) int64 distinct hidden states that kept rows have been in or led to, up to each update."""
     theta: np.ndarray
     """(R, P) parameters in the end."""
 
@@ -63,10 +72,13 @@ def train(config: TrainConfig, *, progress: Callable[[Iterable[int]], Iterable[i
     plan, env_params = planned(config)
     env = config.env if "@" in config.env else f"{config.env}@{config.size}"
     mdp = make(env, **env_params)
+    mdp = with_time(mdp) if plan.method.timed else mdp
     learner = TablePolicy(SoftmaxPolicy.uniform(mdp, config.replicates), mdp)
     j = np.empty((config.updates + 1, config.replicates))
     j[0] = objective(mdp, learner.table)
-    mean_return, success = np.empty((2, config.updates, config.replicates))
+    mean_return, success, silent = np.empty((3, config.updates, config.replicates))
+    generated, met = np.empty((2, config.updates, config.replicates), np.int64)
+    seen = np.zeros((config.replicates, mdp.n_states), bool)
     state: dict[str, Any] = {
         "replicate": config.first_replicate + np.arange(config.replicates),
         "horizon": most_rows(mdp),
@@ -74,9 +86,14 @@ def train(config: TrainConfig, *, progress: Callable[[Iterable[int]], Iterable[i
     for number in progress(range(config.updates)):
         rollouts, state = _sample(config, plan, number, learner, state)
         mean_return[number], success[number] = _sampled(rollouts, config.replicates)
-        learner, state = _improve(config, plan, number, learner, rollouts, state)
+        generated[number] = _drawn(rollouts, config.replicates)
+        for name in ("state", "next_state"):
+            seen[rollouts.batch_rows, rollouts.columns[name]] = True
+        met[number] = seen.sum(axis=1)
+        learner, state, silent[number] = _improve(config, plan, number, learner, rollouts, state)
         j[number + 1] = objective(mdp, learner.table)
-    return TrainResult(config, plan, mdp, j, optimal(mdp).j, mean_return, success, learner.theta)
+    curves = (j, optimal(mdp).j, mean_return, success, generated, silent, met)
+    return TrainResult(config, plan, mdp, *curves, learner.theta)
 
 
 def _sample(
@@ -99,14 +116,18 @@ def _sample(
 
 def _improve(
     config: TrainConfig, plan: Plan, number: int, learner: TablePolicy, rollouts: Rollouts, state: dict[str, Any]
-) -> tuple[TablePolicy, dict[str, Any]]:
-    """Signals, estimator and update rule, in this order."""
+) -> tuple[TablePolicy, dict[str, Any], np.ndarray]:
+    """Signals, estimator and update rule, in this order; and the share of rows (R,) without credit."""
     for bound in plan.signals:
         columns, state = _at(bound, config, number)(rollouts, state)
         rollouts = rollouts.with_columns(**columns)
     result = credit(rollouts, _at(plan.estimator, config, number))
     columns = {"advantage": result.advantage(rollouts)} if isinstance(result, Pairs) else result
-    return _at(plan.update, config, number)(learner, rollouts, columns, state)
+    live = row_weight(rollouts) > 0
+    batch, quiet = rollouts.batch_rows[live], np.asarray(columns["advantage"])[live] == 0
+    rows = np.bincount(batch, minlength=config.replicates)
+    silent = np.where(rows > 0, np.bincount(batch, quiet, config.replicates) / np.maximum(rows, 1), 1.0)
+    return *_at(plan.update, config, number)(learner, rollouts, columns, state), silent
 
 
 def _at(bound: Bound, config: TrainConfig, number: int) -> Bound:
@@ -115,12 +136,14 @@ def _at(bound: Bound, config: TrainConfig, number: int) -> Bound:
 
 
 def signal_tables(names: Iterable[str], learner: TablePolicy) -> dict[str, np.ndarray]:
-    """The tables that signals ask for, by name; see `creditsim.signals.base.signal`."""
+    """The tables that parts ask for, by name; see `creditsim.signals.base.signal` and `planning_tables`."""
     mdp = learner.mdp
     make_table: dict[str, Callable[[], np.ndarray]] = {
         "context_of_state": lambda: mdp.context,
+        "observation_of_state": lambda: mdp.observation,
         "oracle_value": lambda: np.stack([solve(mdp, pi).value for pi in learner.table]),
         "valid_action": lambda: _acts(mdp),
+        **planning_tables(mdp),
     }
     return {name: make_table[name]() for name in names}
 
@@ -133,14 +156,30 @@ def _acts(mdp: TabularMDP) -> np.ndarray:
 
 
 def _sampled(rollouts: Rollouts, replicates: int) -> tuple[np.ndarray, np.ndarray]:
-    """(R,) mean return and (R,) share of successes of the trajectories of each batch, branches left out."""
-    roots = rollouts.parent < 0
+    """(R,) mean return and (R,) share of successes of the trajectories of each batch, branches left out.
+
+    Where a design says which paths of its tree ended, theirs; NaN where none did.
+    """
+    ends = "ended" in rollouts.trajectory_columns
+    if ends:
+        rollouts = rollouts.paths()[0]
+    roots = rollouts.trajectory_columns["ended"] if ends else rollouts.parent < 0
     score = segment_sum(rollouts.reward, rollouts.trajectory, rollouts.n_trajectories)
     won = rollouts.trajectory_columns.get("success", score > 0)
-    count = np.maximum(np.bincount(rollouts.batch[roots], minlength=replicates), 1)
+    count = np.bincount(rollouts.batch[roots], minlength=replicates).astype(float)
+    count[count == 0] = np.nan if ends else 1.0
     total = np.bincount(rollouts.batch[roots], weights=score[roots], minlength=replicates)
     wins = np.bincount(rollouts.batch[roots], weights=np.asarray(won, float)[roots], minlength=replicates)
     return total / count, wins / count
+
+
+def _drawn(rollouts: Rollouts, replicates: int) -> np.ndarray:
+    """(R,) rows drawn for each batch: those told by column `generated_rows`, or those that are there."""
+    if "generated_rows" not in rollouts.trajectory_columns:
+        return np.bincount(rollouts.batch_rows, minlength=replicates)
+    first = np.unique(rollouts.group, return_index=True)[1]
+    drawn = rollouts.trajectory_columns["generated_rows"][first]
+    return np.bincount(rollouts.batch[first], drawn, replicates).astype(np.int64)
 
 
 def planned(config: TrainConfig) -> tuple[Plan, dict[str, Any]]:

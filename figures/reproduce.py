@@ -17,6 +17,7 @@ from creditsim.study.runner import RunReport, process_pool, run_cells
 from figures.base import FIGURES, FigurePart
 from figures.publish import Drawn, jobs, publish, stale
 from figures.report.build import Report, write
+from figures.report.own import own_studies
 from figures.results import Results, figures_for, study_cells_of
 from theory import ledger, verdicts
 from theory.claim import CLAIMS, Claim, Size
@@ -100,7 +101,7 @@ def reproduce(
     drawing.lacking = {part.name: drawing.lacking[part.name] for part in parts if part.name in drawing.lacking}
     questions = answer_all(evidence(rows, results), asked_questions)
     written = verdicts.write(out, size, rows, report.failed, before)
-    page = Report(rows, size, out / FIGURE_FOLDER, drawing.entries, questions, report.failed, changed)
+    page = Report(rows, size, out / FIGURE_FOLDER, drawing.entries, questions, report.failed, changed, own_studies(out))
     return _outcome(rows, changed, report, drawing, questions, written, write(page, out))
 
 

@@ -27,14 +27,14 @@ def block(replication, number, stream, purpose, place, k0, k1):
     return philox(np.uint64(replication) & _MASK, np.uint64(number) & _MASK, stream, top, k0, k1)
 
 
-@kernel(inline=True)
+@kernel
 def pair(replication, number, stream, purpose, place, k0, k1):
     """Two doubles in [0, 1) of 53 bits."""
     w0, w1, w2, w3 = block(replication, number, stream, purpose, place, k0, k1)
     return _uniform53(w0, w1), _uniform53(w2, w3)
 
 
-@kernel(inline=True)
+@kernel
 def value_of(first, second, odd, mean, deviation):
     """Value of an arm of this mean from a pair of uniforms, of which Bernoulli takes one and Box-Muller both."""
     if deviation == 0.0:

@@ -146,7 +146,7 @@ def simulate(
         initial, horizon - (forced if charge_initial else 0), int(charge_initial), forced if clock == "pulls" else 0,
         int(full), int(part.walk == "shares"), np.uint64(_whole("stream", stream, 0)), *key_words(seed),
     )  # fmt: skip
-    packed = np.array([*bound(bandit), 0.0])
+    packed = (*bound(bandit), 0.0)
     if device == "cuda":
         from creditsim.bandits.gpu import run_on_gpu
 
@@ -170,7 +170,7 @@ def _scratch(part: Rule, arms: int) -> tuple[np.ndarray, ...]:
     return np.zeros((4, arms)), np.zeros(memory), np.zeros((4, part.words(arms)), np.uint64)
 
 
-def _run_in_threads(part: Rule, out: Any, arms: Any, first: int, plan: Any, packed: np.ndarray, threads: int) -> None:
+def _run_in_threads(part: Rule, out: Any, arms: Any, first: int, plan: Any, packed: tuple[float, ...], threads: int) -> None:
     replications = out[-1].shape[0]
     # Whole lanes per piece, and a few pieces per thread so that none waits long for the last.
     pieces = max(1, min(4 * threads, -(-replications // LANES))) if threads > 1 else 1

@@ -109,11 +109,12 @@ def walk(step, settle, keep, r, out, arms, plan, params, state, memory, words):
         out[6][r, k] = state[0, k]
 
 
-_settle, _keep, _walk = kernel(settle), kernel(keep), kernel(walk)
+_settle, _keep, _walk = kernel(settle), kernel(keep), kernel(walk, inline=True)
 
 
 @kernel(inline=True)
-def each(step, out, arms, plan, params, state, memory, words):
+def each(step, out, arms, plan, params, scratch):
     """All replications of a chunk, one after the other: what a rule's own `run` kernel calls."""
+    state, memory, words = scratch
     for r in range(out[6].shape[0]):
         _walk(step, _settle, _keep, r, out, arms, plan, params, state, memory, words)

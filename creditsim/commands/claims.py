@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,20 +13,26 @@ from typing import Any
 
 from creditsim.errors import InputError, choose
 
-ACTIONS = ("list", "check", "show")
 SIZES = ("quick", "standard", "full")
+_SAYS = {"paper": "the paper", "code": "the published code", "notes": "reading notes", "inferred": "inference here"}
 
 
 @dataclass(frozen=True)
-class Config:
-    """List the claims, check them, or show one: `claims list [PATTERN]`, `claims check [PATTERN]`, `claims show ID`.
+class ListConfig:
+    """List the claims: id, source, statement."""
 
-    A pattern is a part of an id, a paper or a figure, or has * ? []. `check` exits with 1 where a check failed, did not
-    refute its broken twin, or did not support its control.
-    """
+    pattern: tuple[str, ...]
+    """A part of an id, paper or figure, or a pattern with * ? []; all claims without one."""
+    json: bool = False
+    """Print JSON, for scripts: one object per claim."""
 
-    words: tuple[str, ...]
-    """list | check | show, then a pattern or an id."""
+
+@dataclass(frozen=True)
+class CheckConfig:
+    """Check claims; exit code 1 where a check failed, did not refute its broken twin or support its control."""
+
+    pattern: tuple[str, ...]
+    """A part of an id, paper or figure, or a pattern with * ? []; all claims without one."""
     json: bool = False
     """Print JSON, for scripts: one object per claim."""
     size: str = "quick"
@@ -36,28 +43,36 @@ class Config:
     """Processes; as many as cores unless told."""
 
 
-def run(config: Config) -> int:
+@dataclass(frozen=True)
+class ShowConfig:
+    """Show a claim: statement, source, twin, control, the last verdict with its numbers, how to check it again."""
+
+    id: str
+    """Id of the claim."""
+    json: bool = False
+    """Print JSON, for scripts."""
+    out: str = "results"
+    """The folder of results that holds the last verdict."""
+
+
+Config: Mapping[str, type[Any]] = {"list": ListConfig, "check": CheckConfig, "show": ShowConfig}
+
+
+def run(config: ListConfig | CheckConfig | ShowConfig) -> int:
     """Do one of the three."""
-    action, pattern = _words(config.words)
-    choose("size", config.size, SIZES)
-    if config.workers is not None and config.workers < 1:
-        raise InputError("workers", config.workers, "at least 1")
-    return {"list": _list, "check": _check, "show": _show}[action](config, pattern)
+    if isinstance(config, ListConfig):
+        return _list(config)
+    return _check(config) if isinstance(config, CheckConfig) else _show(config)
 
 
-def _words(words: Sequence[str]) -> tuple[str, str | None]:
-    if not words:
-        raise InputError("claims", "nothing", "list [PATTERN] | check [PATTERN] | show ID")
-    action = choose("claims", words[0], ACTIONS)
-    if len(words) > 2 or (action == "show" and len(words) != 2):
-        raise InputError(
-            f"claims {action}", " ".join(words[1:]) or "nothing", "one id" if action == "show" else "a pattern"
-        )
-    return action, words[1] if len(words) > 1 else None
+def _one(pattern: Sequence[str]) -> str | None:
+    if len(pattern) > 1:
+        raise InputError("claims pattern", " ".join(pattern), "one pattern, quoted where it has * ? []")
+    return pattern[0] if pattern else None
 
 
-def _list(config: Config, pattern: str | None) -> int:
-    claims = importlib.import_module("theory.ledger").select(pattern)
+def _list(config: ListConfig) -> int:
+    claims = importlib.import_module("theory.ledger").select(_one(config.pattern))
     if config.json:
         print(json.dumps([_described(c) for c in claims], indent=2))
         return 0
@@ -80,15 +95,17 @@ def _described(claim: Any) -> dict[str, Any]:
     }
 
 
-def _check(config: Config, pattern: str | None) -> int:
+def _check(config: CheckConfig) -> int:
+    choose("size", config.size, SIZES)
+    if config.workers is not None and config.workers < 1:
+        raise InputError("workers", config.workers, "at least 1")
     ledger = importlib.import_module("theory.ledger")
-    runner = importlib.import_module("creditsim.study.runner")
-    claims = ledger.select(pattern)
+    claims = ledger.select(_one(config.pattern))
     importlib.import_module("theory.verdicts").read(Path(config.out))  # refuses a folder of a newer schema
     store = ledger.store_in(Path(config.out))
-    report = runner.run_cells(
-        ledger.claim_cells(claims, config.size), store.folder, workers=config.workers, label="checks"
-    )
+    cells = ledger.claim_cells(claims, config.size)
+    run_cells = importlib.import_module("creditsim.study.runner").run_cells
+    report = run_cells(cells, store.folder, workers=config.workers, label="checks")
     wanted = {c.name for c in claims}
     # All finished claims are decided together, then those asked for are told.
     every = importlib.import_module("theory.claim").CLAIMS
@@ -96,17 +113,10 @@ def _check(config: Config, pattern: str | None) -> int:
     if config.json:
         print(json.dumps([asdict(row) for row in rows], indent=2, allow_nan=False))
     else:
-        for line in _table(rows):
-            print(line)
+        print("\n".join(_table(rows)))
     for name, reason in report.failed.items():
-        print(f"FAILED {name}: {reason}", file=_stderr())
+        print(f"FAILED {name}: {reason}", file=sys.stderr)
     return 1 if report.failed or any(row.defects for row in rows) else 0
-
-
-def _stderr() -> Any:
-    import sys
-
-    return sys.stderr
 
 
 def _table(rows: Sequence[Any]) -> Iterator[str]:
@@ -116,58 +126,49 @@ def _table(rows: Sequence[Any]) -> Iterator[str]:
     for row in rows:
         interval = "exact" if row.alpha == 0 else f"[{_number(row.interval[0])}, {_number(row.interval[1])}]"
         alpha = "exact" if row.alpha == 0 else f"{row.alpha:g}"
-        cells.append(
-            [row.id, row.verdict, _number(row.statistic), _number(row.prediction), interval, alpha, str(row.n or "-")]
-            + [row.twin_verdict]
-        )
+        numbers = [_number(row.statistic), _number(row.prediction), interval, alpha, str(row.n or "-")]
+        cells.append([row.id, row.verdict, *numbers, row.twin_verdict])
     yield from columns(cells)
     yield from (f"DEFECT {row.id}: {reason}" for row in rows for reason in row.defects)
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else "0" if abs(value) < 1e-13 else f"{value:.4g}"
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return "0" if abs(value) < 1e-13 else f"{value:.4g}"
+    return "-" if value is None else str(value)
 
 
-def _show(config: Config, name: str | None) -> int:
-    claim = importlib.import_module("theory.claim").CLAIMS[name]
+def _show(config: ShowConfig) -> int:
+    claim = importlib.import_module("theory.claim").CLAIMS[config.id]
     last = importlib.import_module("theory.verdicts").read(Path(config.out))
     row = last.claims.get(claim.name) if last else None
     if config.json:
         print(json.dumps({**_described(claim), "last": row}, indent=2))
         return 0
-    meanings = {
-        "paper": "the paper",
-        "code": "the published code",
-        "notes": "reading notes",
-        "inferred": "inference here",
-    }
     print(f"{claim.name}   ({claim.paper}, {claim.claim_kind})\n\n{claim.text}\n")
-    print(f"source:      {claim.evidence} (from {meanings[claim.evidence]}); {_file(claim)}")
+    where = f"{claim.function.__module__.replace('.', '/')}.py"
+    print(f"source:      {claim.evidence} (from {_SAYS[claim.evidence]}); checked in {where}")
     print(f"broken twin: {claim.broken.description}")
     if claim.control:
         print(f"control:     {claim.control.description}")
     if claim.figure:
         print(f"figure:      {claim.figure}")
-    print(f"reproduce:   creditsim claims check {claim.name} --size {row['size'] if row else config.size}")
+    print(f"reproduce:   creditsim claims check {claim.name} --size {row['size'] if row else 'quick'}")
     if row:
         print("\n" + "\n".join(_last(row)))
     return 0
 
 
-def _file(claim: Any) -> str:
-    return f"checked in {claim.function.__module__.replace('.', '/')}.py"
-
-
 def _last(row: Mapping[str, Any]) -> Iterator[str]:
     yield f"last verdict: {row['verdict']} at {row['size']} size, twin {row['twin_verdict']}"
     for label, part in zip(("inside", "outside"), row["parts"], strict=False):
-        yield f"  {label}: {_number(part['statistic'])} against {_number(part['prediction'])}, {part['verdict']}. {part['note']}"
+        numbers = f"{_number(part['statistic'])} against {_number(part['prediction'])}"
+        yield f"  {label}: {numbers}, {part['verdict']}. {part['note']}".rstrip()
     if not row["parts"]:
         yield f"  {_number(row['statistic'])} against {_number(row['prediction'])}, n = {row['n'] or 'exact'}"
     if row["note"]:
         yield f"  {row['note']}"
-    for name, value in _flat("", row["detail"]):
-        yield f"  {name}: {value}"
+    yield from (f"  {name}: {value}" for name, value in _flat("", row["detail"]))
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -175,6 +176,6 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
         for name, inner in value.items():
             yield from _flat(f"{prefix}.{name}" if prefix else str(name), inner)
     elif isinstance(value, list):
-        yield prefix, ", ".join(_number(v) if isinstance(v, float) else str(v) for v in value)
+        yield prefix, ", ".join(map(_number, value))
     else:
-        yield prefix, _number(value) if isinstance(value, float) else str(value)
+        yield prefix, _number(value)

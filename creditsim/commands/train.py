@@ -71,11 +71,17 @@ def summarise(result: TrainResult) -> dict[str, Any]:
         "optimum": float(result.optimum),
         "success_start": _mean(result.success[0]) if config.updates else None,
         "success_end": _mean(result.success[-1]) if config.updates else None,
+        "rows_generated": float(result.generated.sum(axis=0).mean()),
+        "states_met": float(result.met[-1].mean()) if config.updates else None,
     }
 
 
 def _mean(values: Any) -> dict[str, float | None]:
+    # A search that ended no path in an update has no success to tell.
+    values = values[values == values]
     n = len(values)
+    if n == 0:
+        return {"mean": None, "standard_error": None}
     error = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else None
     return {"mean": float(values.mean()), "standard_error": error}
 
@@ -95,7 +101,8 @@ def _table(summary: dict[str, Any]) -> Iterable[str]:
             continue
         error = "-" if end["standard_error"] is None else f"{end['standard_error']:.4f}"
         best = f"{summary['optimum']:.4f}" if name == "j" else ""
-        yield f"{label:<22}{start['mean']:>10.4f}{end['mean']:>10.4f}{error:>17}{best:>10}"
+        first, last = ("-" if side["mean"] is None else f"{side['mean']:.4f}" for side in (start, end))
+        yield f"{label:<22}{first:>10}{last:>10}{error:>17}{best:>10}"
 
 
 def write(result: TrainResult, path: str) -> None:
@@ -115,6 +122,9 @@ def write(result: TrainResult, path: str) -> None:
         "j": result.j.ravel(),
         "mean_return": np.concatenate([before, result.mean_return]).ravel(),
         "success": np.concatenate([before, result.success]).ravel(),
+        "generated": np.concatenate([before, result.generated]).ravel(),
+        "silent": np.concatenate([before, result.silent]).ravel(),
+        "met": np.concatenate([before, result.met]).ravel(),
     }
     metadata = {
         "schema": "1",

@@ -137,7 +137,8 @@ def credit(rollouts: Rollouts, spec: str | Callable[..., Any] | Bound, **overrid
         raise InputError(
             f"estimator {part.name}", "a tree of rollouts", "rollouts without forks; unroll them with paths()"
         )
-    given, step_row = rollouts.steps() if part.level == "step" else (rollouts, None)
+    fold = part.level == "step" and not rollouts.has_single_decisions
+    given, step_row = rollouts.steps() if fold else (rollouts, None)
     before = _fingerprint(given) if part.paper == "user" else None
     result = bound(given)
     if before is not None and _fingerprint(given) != before:
@@ -148,7 +149,7 @@ def credit(rollouts: Rollouts, spec: str | Callable[..., Any] | Bound, **overrid
     if "advantage" not in columns:
         raise InputError(f"estimator {part.name}", f"columns {', '.join(columns)}", "`advantage` among them")
     _check(part.name, columns, given)
-    if step_row is not None and given is not rollouts:
+    if step_row is not None:
         columns = {name: values[step_row] for name, values in columns.items()}
     return {name: back(values) for name, values in columns.items()}
 
@@ -169,9 +170,9 @@ def _check(name: str, columns: Mapping[str, Array], given: Rollouts) -> None:
                 f"estimator {name} result {column}", f"shape {shape}", f"({given.n_rows},), one entry per row"
             )
     xp = namespace(columns["advantage"])
-    bad = ~xp.isfinite(columns["advantage"])
-    if bool(bad.any()):
-        row = int(xp.flatnonzero(bad)[0])
+    finite = xp.isfinite(columns["advantage"])
+    if not bool(finite.all()):
+        row = int(xp.flatnonzero(~finite)[0])
         raise InputError(
             f"estimator {name} result advantage", f"{float(columns['advantage'][row])} at row {row}", "finite numbers"
         )

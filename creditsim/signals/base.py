@@ -35,8 +35,8 @@ def signal(
     `columns` maps names (those of `makes`) to arrays (M, ...); `reward` among them replaces the reward. `state` is the
     loop's dict, given back with the signal's own entries and never changed in place. `tables` names entries of the
     state that only the loop can make, because a signal knows no environment: `oracle_value` (R, H+1, S), the exact
-    value by steps left; `valid_action` (S, A) bool; `context_of_state` (S,). The replicates' numbers `replicate` (R,)
-    are always there.
+    value by steps left; `valid_action` (S, A) bool; `context_of_state` and `observation_of_state` (S,). The
+    replicates' numbers `replicate` (R,) are always there.
     """
 
     def register(function: F) -> F:

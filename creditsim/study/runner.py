@@ -62,7 +62,13 @@ def shard(cells: Sequence[Cell], which: str | None) -> list[Cell]:
 def _initialise(threads: int) -> None:
     # The parent handles Ctrl-C and ends its workers; a worker that also printed a traceback would only confuse.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
     os.environ.setdefault("NUMBA_NUM_THREADS", str(threads))
+
+
+def _leave(*_: Any) -> None:
+    # An exception, not death: the claim is given back, temporary files and semaphores are removed on the way out.
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 def process_pool(workers: int | None = None) -> ProcessPoolExecutor:

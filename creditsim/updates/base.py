@@ -58,16 +58,21 @@ def update(
     paper: str,
     evidence: Evidence = "inferred",
     needs: tuple[str, ...] = (),
+    tables: tuple[str, ...] = (),
     presets: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[F], F]:
     """Register `f(policy, rollouts, credit, state, *, parameters) -> policy, state`.
 
     `policy` is a RowPolicy, `credit` the estimator's columns with `advantage` among them, `state` the loop's dict
-    (given back with the rule's own entries, never changed in place). `needs` names columns of rollouts or credit.
+    (given back with the rule's own entries, never changed in place). `needs` names columns of rollouts or credit,
+    `tables` entries of the state that only the loop can make, as for signals.
     """
 
     def register(function: F) -> F:
-        part = Part("update", name, function, paper=paper, evidence=evidence, needs=needs, presets=presets or {})
+        part = Part(
+            "update", name, function, paper=paper, evidence=evidence, needs=needs, presets=presets or {},
+            options={"tables": tables},
+        )  # fmt: skip
         UPDATES.add(part)
         return function
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from creditsim import __version__
 from creditsim.errors import ExtraMissingError
@@ -18,26 +17,17 @@ from creditsim.stats.verdict import VERDICTS
 from creditsim.store import replace_file
 from creditsim.study.provenance import provenance
 from figures.publish import Drawn
+from figures.report.own import OwnStudy
 from figures.report.words import GLOSSARY, SOURCES
 from theory.claim import CLAIMS, Size
 from theory.ledger import FAMILY_ALPHA, ROW_ALPHA, Row
 from theory.question import Answered
 
-__all__ = ["NAME", "OwnStudy", "Report", "html", "write"]
+__all__ = ["NAME", "Report", "html", "write"]
 
 NAME = "report.html"
 _SVG_LIMIT = 700_000
 """Bytes of SVG past which a figure is embedded as PNG: many markers, and no reader zooms that far."""
-
-
-@dataclass(frozen=True)
-class OwnStudy:
-    """Rows of a study that ran a user's own estimator."""
-
-    title: str
-    columns: Sequence[str]
-    lines: Sequence[Sequence[Any]]
-    more: int = 0
 
 
 @dataclass(frozen=True)

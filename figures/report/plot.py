@@ -7,11 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from figures.report.text import number
-
 __all__ = ["interval_plot"]
 
-_WIDTH, _MIDDLE = 240.0, 16.0
+_WIDTH = 160.0
 
 
 def _get(evidence: Any, name: str) -> Any:
@@ -42,19 +40,16 @@ def interval_plot(evidence: Any) -> Markup:
     ends = (x(low, left), x(high, right))
     band = (x(allowed[0], left), x(allowed[1], right))
     shaded = (
-        Markup('<rect class="allowed" x="{}" y="6" width="{}" height="20"/>').format(
+        Markup('<rect class="allowed" x="{}" y="4" width="{}" height="16"/>').format(
             band[0], round(band[1] - band[0], 2)
         )
         if kind in ("equality", "<=", ">=", "monotone")
         else Markup()
     )
     return Markup(
-        '<svg class="plot" viewBox="0 0 {w} 42" role="img" aria-label="interval and prediction">{shaded}'
-        '<line class="aim" x1="{aim}" x2="{aim}" y1="4" y2="28"/>'
-        '<line class="range" x1="{low}" x2="{high}" y1="{y}" y2="{y}"/>'
-        '<circle class="point" cx="{point}" cy="{y}" r="3.4"/>'
-        '<text x="2" y="40">{left}</text><text x="{end}" y="40" text-anchor="end">{right}</text></svg>'
-    ).format(
-        w=_WIDTH, shaded=shaded, aim=x(aim, aim), low=ends[0], high=ends[1], y=_MIDDLE, point=x(point, point),
-        left=number(left), right=number(right), end=_WIDTH - 2,
-    )  # fmt: skip
+        '<svg class="plot" viewBox="0 0 {w} 24" role="img" aria-label="interval (bar) beside what is stated (dashed)">'
+        '{shaded}<line class="aim" x1="{aim}" x2="{aim}" y1="2" y2="22"/>'
+        '<line class="range" x1="{low}" x2="{high}" y1="12" y2="12"/>'
+        '<circle class="point" cx="{point}" cy="12" r="3.4"/>'
+        "</svg>"
+    ).format(w=_WIDTH, shaded=shaded, aim=x(aim, aim), low=ends[0], high=ends[1], point=x(point, point))

@@ -141,12 +141,19 @@ def detail_rows(detail: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and prefix and value and not any(_is_nested(v) for v in value.values()):
+        shown = [f"{str(name).replace('_', ' ')}: {number(v)}" for name, v in value.items()]
+        yield prefix, "; ".join(shown[:_ENTRIES]) + (f"; … ({len(shown)} entries)" if len(shown) > _ENTRIES else "")
+    elif isinstance(value, Mapping):
         for name, inner in value.items():
             label = str(name).replace("_", " ")
             yield from _flatten(f"{prefix} · {label}" if prefix else label, inner)
     elif isinstance(value, (list, tuple)):
-        shown = ", ".join(number(v) if not isinstance(v, (list, tuple, Mapping)) else "(…)" for v in value[:_ENTRIES])
+        shown = ", ".join(number(v) if not _is_nested(v) else "(…)" for v in value[:_ENTRIES])
         yield prefix, shown + (f", … ({len(value)} entries)" if len(value) > _ENTRIES else "")
     else:
         yield prefix, number(value)
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, (list, tuple, Mapping))

@@ -54,9 +54,13 @@ def design(
     evidence: Evidence = "inferred",
     needs: tuple[str, ...] = (),
     makes: tuple[str, ...] = (),
+    tables: tuple[str, ...] = (),
     presets: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[F], F]:
-    """Register `f(sampler, policy, state, *, parameters) -> (rollouts, state)`; `makes` names columns it adds."""
+    """Register `f(sampler, policy, state, *, parameters) -> (rollouts, state)`.
+
+    `makes` names columns it adds, `tables` entries of the state that only the loop can make, as for signals.
+    """
 
     def register(function: F) -> F:
         DESIGNS.add(
@@ -69,6 +73,7 @@ def design(
                 needs=needs,
                 makes=makes,
                 presets=presets or {},
+                options={"tables": tables},
             )
         )
         return function
