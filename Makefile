@@ -1,6 +1,7 @@
 # Two commands matter: `make reproduce` and `make test`. Both work on a fresh clone, without a GPU or an account.
 PYTHON ?= python3
 VENV ?= .venv
+VERL ?= .venv-bench
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # The pinned torch is a CPU build for Python 3.11; newer Pythons test everything but the torch column.
@@ -12,7 +13,7 @@ comma := ,
 help:
 	@echo "make reproduce  check the claims at quick size, draw the figures, write results/report.html"
 	@echo "make test       lint, types, import arrows and tests (installs what they need)"
-	@echo "make bench      time the library beside its peers (installs the bench extra)"
+	@echo "make bench      time the library beside its peers (installs the bench extra, and verl apart)"
 	@echo "make gallery    copy figures and captions into docs/gallery, answers into docs/questions"
 	@echo "make docs       write the reference pages from the registries"
 
@@ -34,6 +35,14 @@ $(VENV)/.bench: $(VENV)/.test
 	$(PIP) -e '.[bench]'
 	@touch $@
 
+# verl needs an older transformers than ours; where it cannot be installed, its lines are not judged.
+$(VERL)/.verl: benchmarks/verl-requirements.txt
+	@echo "installing verl into $(VERL)"
+	-$(PYTHON) -m venv $(VERL) \
+	  && $(VERL)/bin/python -m pip install --quiet --disable-pip-version-check -r $< -e . \
+	  && $(VERL)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps verl==0.9.1 \
+	  && touch $@
+
 reproduce: $(VENV)/.figures
 	$(BIN)/creditsim reproduce --quick
 
@@ -50,8 +59,8 @@ types: $(VENV)/.test
 unit: $(VENV)/.test
 	CREDITSIM_REQUIRE_ALL=$(PY311) $(BIN)/pytest
 
-bench: $(VENV)/.bench
-	$(BIN)/python -m pytest benchmarks -o testpaths=benchmarks -q -s
+bench: $(VENV)/.bench $(VERL)/.verl
+	$(BIN)/python -m benchmarks --verl $(VERL)/bin/python
 
 gallery: $(VENV)/.figures
 	$(BIN)/creditsim figures --gallery docs/gallery --questions docs/questions

@@ -1,4 +1,4 @@
-"""Measure the lines and print the table; exit 1 where a line is missed.
+"""Measure the lines and print the table. A missed line is a line of the table, not an error.
 
     python -m benchmarks [--only WORD ...] [--verl PYTHON] [--json]
 
@@ -41,7 +41,7 @@ def main() -> int:
                 print(json.dumps(outcomes[-1].as_dict()), flush=True)
     if not options.json:
         print(table(outcomes))
-    return int(any(outcome.verdict == "missed" for outcome in outcomes))
+    return 0
 
 
 def _outcome(line: Line, verl: Path | None) -> Outcome:

@@ -30,6 +30,6 @@ def finite_horizon() -> Rounds:
     def products() -> None:
         for _ in range(mdp.horizon):
             for matrix in matrices:
-                matrix @ v
+                matrix.dot(v)
 
     return compare(lambda: solve(mdp, pi), products)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from benchmarks.timing import Rounds
+from benchmarks.timing import Rounds, Sample
 
 __all__ = ["LINES", "Line", "Outcome", "line", "measured", "not_judged", "table"]
 
@@ -75,27 +75,38 @@ def not_judged(line: Line, why: str) -> Outcome:
 
 
 def measured(line: Line, rounds: Rounds) -> Outcome:
-    """Judge a line by the median over its quiet rounds."""
-    ours, theirs = rounds.walls(), rounds.walls(theirs=True)
-    if line.value == "seconds":
-        values, best = ours, min(ours)
-    elif line.value == "cost":
-        values, best = [a / b for a, b in zip(ours, theirs, strict=True)], min(ours) / min(theirs)
-    else:
-        values, best = [b / a for a, b in zip(ours, theirs, strict=True)], min(theirs) / min(ours)
-    number = statistics.median(values)
+    """Judge a line by the median over its quiet rounds; in brackets the same number of the best times."""
+    used = rounds.used
+    number = statistics.median(_value(line.value, r.ours, r.theirs) for r in used)
+    best = _value(line.value, *(_best(side) for side in ([r.ours for r in used], [r.theirs for r in used])))
     unit = " s" if line.value == "seconds" else "x"
     digits = ".2f" if number < 10 else ".0f"
-    load = f"{rounds.load():.2f}" + (f" / {rounds.load(theirs=True):.2f}" if rounds.theirs else "")
     return Outcome(
         name=line.name,
         against=line.against,
         number=f"{number:{digits}}{unit} [{best:{digits}}]",
         target=_target(line),
         verdict=_verdict(line, number, rounds),
-        load=load,
-        others=f"{100 * rounds.others:.0f} %",
+        load=" / ".join(f"{x:.2f}" for x in (_load([r.ours for r in used]), _load([r.theirs for r in used])) if x),
+        others=f"{100 * statistics.median(r.others for r in used):.0f} %",
     )
+
+
+def _value(value: Value, ours: Sample | None, theirs: Sample | None) -> float:
+    assert ours is not None
+    if value == "seconds":
+        return ours.wall
+    assert theirs is not None
+    return theirs.wall / ours.wall if value == "faster" else ours.wall / theirs.wall
+
+
+def _best(side: Sequence[Sample | None]) -> Sample | None:
+    return min((s for s in side if s is not None), key=lambda s: s.wall, default=None)
+
+
+def _load(side: Sequence[Sample | None]) -> float:
+    """Median CPU seconds per second; 0 where there is no such side."""
+    return statistics.median([s.cpu / s.wall for s in side if s is not None] or [0.0])
 
 
 def _target(line: Line) -> str:
@@ -106,7 +117,7 @@ def _target(line: Line) -> str:
 
 def _verdict(line: Line, number: float, rounds: Rounds) -> str:
     if not rounds.judged:
-        return f"not judged: busy machine, {sum(rounds.quiet)} of {len(rounds.quiet)} rounds quiet"
+        return f"not judged: busy machine, {sum(r.quiet for r in rounds.every)} of {len(rounds.every)} rounds quiet"
     if line.target is None:
         return ""
     met = number >= line.target if line.value == "faster" else number <= line.target
@@ -120,6 +131,8 @@ def table(outcomes: Sequence[Outcome]) -> str:
     """All lines as one table (Markdown, columns aligned)."""
     rows = [(o.name, o.against, o.number, o.target, o.verdict, o.load, o.others) for o in outcomes]
     width = [max(len(row[i]) for row in [_HEADS, *rows]) for i in range(len(_HEADS))]
-    text = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, width, strict=True)) + " |" for row in [_HEADS, *rows]]
+    text = [
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, width, strict=True)) + " |" for row in [_HEADS, *rows]
+    ]
     text.insert(1, "|" + "|".join("-" * (w + 2) for w in width) + "|")
     return "\n".join(text)

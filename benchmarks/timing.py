@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import os
 import resource
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ROUNDS", "Rounds", "Sample", "compare", "settle_allocator"]
+__all__ = ["Round", "Rounds", "Sample", "compare", "settle_allocator"]
 
 ROUNDS = 9
-"""Quiet rounds that a median is taken of."""
+"""Quiet rounds that are asked for."""
+ENOUGH = 7
+"""Quiet rounds without which a line is not judged."""
 OTHERS = 0.10
 """Share of all processors that others may use in a quiet round."""
-IDLE_CPU = 0.85
-"""CPU over wall below which a side that computes all the time was kept waiting."""
+COMPUTING = 0.85
+"""CPU over wall below which a side, which has nothing to wait for, was kept waiting."""
 _SIDE_SECONDS = 0.08
 _ATTEMPTS = 3
-_PATIENCE = 5.0
+_PATIENCE = 4.0
 _TICK = os.sysconf("SC_CLK_TCK")
 _PROCESSORS = os.cpu_count() or 1
 
@@ -41,29 +42,35 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Rounds:
-    """All rounds of a line: `ours`, `theirs` (empty where a line has one side), and the quiet ones among them."""
+class Round:
+    """Both sides of a round (`theirs` None where a line has one side), and the share of the processors others used."""
 
-    ours: Sequence[Sample]
-    theirs: Sequence[Sample]
-    quiet: Sequence[bool]
+    ours: Sample
+    theirs: Sample | None
     others: float
-    """Median share of the processors that others used."""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nobody else took much of the machine, and neither side was kept waiting."""
+        sides = [side for side in (self.ours, self.theirs) if side is not None]
+        return self.others <= OTHERS and all(side.cpu >= COMPUTING * side.wall for side in sides)
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """The rounds of a line; what is reported is of the quiet ones, or of all where too few were quiet."""
+
+    every: Sequence[Round]
 
     @property
     def judged(self) -> bool:
         """Whether enough rounds were quiet."""
-        return sum(self.quiet) >= min(7, len(self.quiet))
+        return sum(r.quiet for r in self.every) >= ENOUGH
 
-    def walls(self, theirs: bool = False) -> list[float]:
-        """Seconds per call of a side in the quiet rounds, in all rounds where too few were quiet."""
-        samples = self.theirs if theirs else self.ours
-        return [s.wall for s, quiet in zip(samples, self.quiet, strict=True) if quiet or not self.judged]
-
-    def load(self, theirs: bool = False) -> float:
-        """Median CPU seconds per second of a side."""
-        samples = self.theirs if theirs else self.ours
-        return statistics.median(s.cpu / s.wall for s in samples) if samples else float("nan")
+    @property
+    def used(self) -> list[Round]:
+        """The rounds that numbers are taken from."""
+        return [r for r in self.every if r.quiet or not self.judged]
 
 
 def _busy() -> float:
@@ -108,22 +115,16 @@ def compare(ours: Call, theirs: Call | None = None, *, rounds: int = ROUNDS) -> 
     """Time both sides in rounds, one after the other in each; rounds that others disturbed are measured again."""
     sides = [ours] if theirs is None else [ours, theirs]
     calls = [_calls(side) for side in sides]
-    done: list[tuple[list[Sample], bool, float]] = []
-    while sum(quiet for _, quiet, _ in done) < rounds and len(done) < _ATTEMPTS * rounds:
+    done: list[Round] = []
+    while sum(r.quiet for r in done) < rounds and len(done) < _ATTEMPTS * rounds:
         # A machine that has been busy for a whole set of rounds will not be waited for.
-        if len(done) < rounds or any(quiet for _, quiet, _ in done):
+        if len(done) < rounds or any(r.quiet for r in done):
             _wait_for_quiet()
         wall, busy, own = time.perf_counter(), _busy(), _own()
         samples = [_time(side, n) for side, n in zip(sides, calls, strict=True)]
-        share = _others(time.perf_counter() - wall, _busy() - busy, _own() - own)
-        kept_waiting = any(s.cpu < IDLE_CPU * s.wall for s in samples)
-        done.append((samples, share <= OTHERS and not kept_waiting, share))
-    return Rounds(
-        ours=[samples[0] for samples, _, _ in done],
-        theirs=[samples[1] for samples, _, _ in done] if theirs is not None else [],
-        quiet=[quiet for _, quiet, _ in done],
-        others=statistics.median(share for _, _, share in done),
-    )
+        others = _others(time.perf_counter() - wall, _busy() - busy, _own() - own)
+        done.append(Round(samples[0], samples[1] if theirs is not None else None, others))
+    return Rounds(done)
 
 
 def settle_allocator() -> None:

@@ -20,7 +20,7 @@ from creditsim.errors import InputError
 from creditsim.exact.dp import objective, optimal, solve
 from creditsim.mdp import FixedPolicy, SoftmaxPolicy, TabularMDP, make, with_time
 from creditsim.mdp.rows import TablePolicy
-from creditsim.methods import METHODS
+from creditsim.methods import METHODS, Use
 from creditsim.plan import Plan, check
 from creditsim.planning_tables import half_optimal, planning_tables
 from creditsim.rng import derive_seed
@@ -39,6 +39,8 @@ class ConservativeConfig:
 
     method: Literal["stepmix", "epsmix", "ucbvi"] = "stepmix"
     """What is played; see `creditsim list methods`."""
+    design: str | None = None
+    """Another sampling design than the method's: a name, name@preset or package.module:function."""
     env: str = "layered@tiny"
     """An environment, `name@size`, with rewards in [0, 1]."""
     env_params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -183,8 +185,9 @@ def explore(config: ConservativeConfig) -> ConservativeRun:
 
 
 def _planned(config: ConservativeConfig) -> Plan:
+    method = METHODS[config.method]
     return check(
-        METHODS[config.method],
+        method if config.design is None else method.replaced(design=Use(config.design)),
         design={"group_size": 1, "kept": config.kept, "known": config.known},
         update={"delta": config.delta, "scale": config.scale, "first": config.first},
     )

@@ -61,7 +61,7 @@ class ScoreRule:
         return self.scale * -np.expm1(-self.alpha * t / self.span)
 
     def rate(self, total: Any, success: Any) -> np.ndarray:
-        """p = N_success / (N_total + eps); 0 where nothing was counted."""
+        """Success rate p = N_success / (N_total + eps); 0 where nothing was counted."""
         total, success = np.asarray(total, float), np.asarray(success, float)
         return np.divide(success, total + self.eps, out=np.zeros(np.shape(total)), where=total > 0)
 

@@ -161,15 +161,18 @@ def _sampled(rollouts: Rollouts, replicates: int) -> tuple[np.ndarray, np.ndarra
     Where a design says which paths of its tree ended, theirs; NaN where none did.
     """
     ends = "ended" in rollouts.trajectory_columns
-    if ends:
-        rollouts = rollouts.paths()[0]
-    roots = rollouts.trajectory_columns["ended"] if ends else rollouts.parent < 0
-    score = segment_sum(rollouts.reward, rollouts.trajectory, rollouts.n_trajectories)
-    won = rollouts.trajectory_columns.get("success", score > 0)
-    count = np.bincount(rollouts.batch[roots], minlength=replicates).astype(float)
+    chosen = rollouts.trajectory_columns["ended"] if ends else rollouts.parent < 0
+    score = segment_sum(rollouts.reward, rollouts.trajectory, rollouts.n_trajectories)[chosen]
+    at = rollouts.parent[chosen]
+    while (at >= 0).any():
+        score = score + np.where(at >= 0, rollouts.reward[at], 0.0)
+        at = np.where(at >= 0, rollouts.previous[at], -1)
+    won = rollouts.trajectory_columns["success"][chosen] if "success" in rollouts.trajectory_columns else score > 0
+    batch = rollouts.batch[chosen]
+    count = np.bincount(batch, minlength=replicates).astype(float)
     count[count == 0] = np.nan if ends else 1.0
-    total = np.bincount(rollouts.batch[roots], weights=score[roots], minlength=replicates)
-    wins = np.bincount(rollouts.batch[roots], weights=np.asarray(won, float)[roots], minlength=replicates)
+    total = np.bincount(batch, weights=score, minlength=replicates)
+    wins = np.bincount(batch, weights=np.asarray(won, float), minlength=replicates)
     return total / count, wins / count
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -59,10 +61,12 @@ def test_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_every_command_tells_its_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([name, "--help"]) == 0
-    told = capsys.readouterr().out
-    assert f"creditsim {name}" in told
-    assert "--json" in told
+    kinds = importlib.import_module(COMMANDS[name].module).Config
+    for words in [[name, kind] for kind in kinds] if isinstance(kinds, Mapping) else [[name]]:
+        assert main([*words, "--help"]) == 0
+        told = capsys.readouterr().out
+        assert f"creditsim {' '.join(words)}" in told
+        assert "--json" in told
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,7 +81,7 @@ def test_module_runs_as_a_program() -> None:
 
 
 WRONG: list[tuple[list[str], list[str]]] = [
-    (["trian"], ["command", "'trian'", "show | train", "nearest: train"]),
+    (["trian"], ["command", "'trian'", "study | train", "nearest: train"]),
     (["--verion"], ["command", "'--verion'"]),
     (["list"], ["KIND", "nothing"]),
     (["list", "estimaters"], ["kind", "'estimaters'", "environments", "nearest: estimators"]),

@@ -46,10 +46,12 @@ class Answered:
     failed: str = ""
 
 
-def answer_all(evidence: Mapping[str, Mapping[str, Any]], questions: Iterable[Question] = QUESTIONS) -> list[Answered]:
-    """Answer every question from the evidence of the claims that decide it, by claim id."""
+def answer_all(
+    evidence: Mapping[str, Mapping[str, Any]], questions: Iterable[Question] | None = None
+) -> list[Answered]:
+    """Answer the questions (None: all) from the evidence, by claim id, of the claims that decide them."""
     out = []
-    for asked in questions:
+    for asked in QUESTIONS if questions is None else questions:
         missing = tuple(name for name in asked.claims if name not in evidence)
         if missing:
             out.append(Answered(asked, missing=missing))

@@ -1,6 +1,7 @@
 """Index rules, replications side by side: location + width * growth(t) is one vector instruction per arm and lane.
 
-Same draws, same arithmetic and hence the same bits as `creditsim.bandits.walk.walk` with the index taken one by one.
+Same draws and the same arms as `creditsim.bandits.walk.walk` with the index taken one by one; without drift regret is
+added up from counts, so that its last bits may differ.
 """
 
 from __future__ import annotations

@@ -142,8 +142,10 @@ def simulate(
     out = (*out, np.zeros((replications, bandit.arms)))
     value = bandit.value(objective)
     arms = (value, bandit.value(objective, at_end=True), bandit.over, float(bandit.deviation))
+    # A batch rule counts its rollouts itself: any offset tells it to.
+    offset = 0 if clock == "decisions" else max(forced, int(part.walk == "batch"))
     plan = (
-        initial, horizon - (forced if charge_initial else 0), int(charge_initial), forced if clock == "pulls" else 0,
+        initial, horizon - (forced if charge_initial else 0), int(charge_initial), offset,
         int(full), int(part.walk == "shares"), np.uint64(_whole("stream", stream, 0)), *key_words(seed),
     )  # fmt: skip
     packed = (*bound(bandit), 0.0)

@@ -13,6 +13,7 @@ from creditsim.errors import InputError
 from creditsim.exact.sweep import Sweep, backward, backward_lanes, best, forward, look_ahead, prepare
 from creditsim.mdp.mixtures import check_probabilities
 from creditsim.mdp.table import TabularMDP
+from creditsim.threads import limited_threads
 
 if TYPE_CHECKING:
     from creditsim.rollouts import Rollouts
@@ -137,7 +138,8 @@ def objective(mdp: TabularMDP, pi: np.ndarray, gamma: float | None = None) -> np
     by_lane = np.ascontiguousarray(padded.reshape(chunks, lanes, mdp.n_states, mdp.n_actions).transpose(0, 2, 3, 1))
     two = np.zeros((chunks, 2 * mdp.n_states, lanes))
     mean = np.empty((chunks, lanes))
-    backward_lanes(sweep.place, sweep.weight, sweep.reward, sweep.order, by_lane, mdp.horizon, two, mean)
+    with limited_threads(None, by_lane.size * mdp.n_successors * mdp.horizon):
+        backward_lanes(sweep.place, sweep.weight, sweep.reward, sweep.order, by_lane, mdp.horizon, two, mean)
     j = np.einsum("s,csk->ck", mdp.start, two[:, mdp.n_states :]).reshape(-1)
     return j[: flat.shape[0]].reshape(table.shape[:-2])
 

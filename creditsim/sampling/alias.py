@@ -15,7 +15,7 @@ from numba import prange
 
 from creditsim.errors import TooLargeError
 from creditsim.jit import kernel
-from creditsim.sampling.threads import limited_threads
+from creditsim.threads import limited_threads
 
 __all__ = ["LEVEL_BITS", "AliasTables", "alias_tables", "draw"]
 

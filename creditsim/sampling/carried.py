@@ -9,9 +9,22 @@ import numpy as np
 
 from creditsim.rollouts import Rollouts
 
-__all__ = ["pack", "unpack"]
+__all__ = ["chosen", "pack", "unpack"]
 
 _FIELDS = ("terminated", "observation", "action", "reward", "step")
+
+
+def chosen(tree: Rollouts, rows: np.ndarray) -> Rollouts:
+    """The rows named, in that order, with their parents among them; unlike `Rollouts.take`, ids stay as they are."""
+    place = np.full(tree.n_rows + 1, -1)
+    place[rows] = np.arange(rows.size)
+    fields: dict[str, Any] = {name: getattr(tree, name)[rows] for name in (*_FIELDS, "group", "batch")}
+    return Rollouts(
+        offsets=np.arange(rows.size + 1),
+        parent=place[tree.parent[rows]],
+        columns={name: values[rows] for name, values in tree.columns.items()},
+        **fields,
+    )
 
 
 def pack(tree: Rollouts, marks: Mapping[str, np.ndarray], replicates: int, groups: int) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from creditsim.errors import InputError
 from creditsim.jit import kernel
 from creditsim.mdp.table import TabularMDP
 from creditsim.rollouts import Rollouts
-from creditsim.sampling.threads import limited_threads
+from creditsim.threads import limited_threads
 
 __all__ = ["Plan", "Walk", "append"]
 

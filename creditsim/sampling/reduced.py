@@ -13,7 +13,7 @@ from creditsim.rng import Purpose, key_words
 from creditsim.sampling.kernels import reduce
 from creditsim.sampling.table import start_states
 from creditsim.sampling.tables import build_tables, most_rows, policy_rows
-from creditsim.sampling.threads import limited_threads
+from creditsim.threads import limited_threads
 
 __all__ = ["Returns", "sample_returns"]
 

@@ -15,7 +15,7 @@ from creditsim.sampling.expand import Plan, Walk
 from creditsim.sampling.kernels import record, starts
 from creditsim.sampling.sampler import Sampler
 from creditsim.sampling.tables import Tables, build_tables, most_rows
-from creditsim.sampling.threads import limited_threads
+from creditsim.threads import limited_threads
 
 __all__ = ["TableSampler", "start_states"]
 

@@ -168,20 +168,33 @@ def _outcomes(
     rollouts: Rollouts, after: np.ndarray, won: np.ndarray, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Paths that ended: how many pass each observation (R, O), how many of these succeeded, how many there are (R,)."""
-    paths, source = rollouts.paths()
-    over = np.asarray(paths.trajectory_columns.get("ended", np.ones(paths.n_trajectories)), bool)
-    last = source[paths.offsets[1:] - 1]
-    rows = over[paths.trajectory]
-    path = np.concatenate([paths.trajectory[rows], np.flatnonzero(over)])
-    seen = np.concatenate([paths.observation[rows], after[last][over]])
-    path, seen = np.divmod(np.unique(path * shape[1] + seen), shape[1])
-    cell, size = paths.batch[path] * shape[1] + seen, shape[0] * shape[1]
+    leaf = _ended(rollouts)
+    batch = rollouts.batch[leaf]
+    at = last = rollouts.offsets[1:][leaf] - 1
+    path = np.arange(leaf.size)
+    pairs = [path * shape[1] + after[last]]
+    while at.size:
+        pairs.append(path * shape[1] + rollouts.observation[at])
+        at = rollouts.previous[at]
+        path, at = path[at >= 0], at[at >= 0]
+    path, seen = np.divmod(np.unique(np.concatenate(pairs)), shape[1])
+    cell, size = batch[path] * shape[1] + seen, shape[0] * shape[1]
     solved = won[last][path]
     return (
         np.bincount(cell, minlength=size).reshape(shape),
         np.bincount(cell[solved], minlength=size).reshape(shape),
-        np.bincount(paths.batch[over], minlength=shape[0]),
+        np.bincount(batch, minlength=shape[0]),
     )
+
+
+def _ended(rollouts: Rollouts) -> np.ndarray:
+    """Trajectories whose last row is the end of a path that is over."""
+    if "ended" in rollouts.trajectory_columns:
+        return np.flatnonzero(rollouts.trajectory_columns["ended"])
+    goes_on = np.zeros(rollouts.n_rows, bool)
+    goes_on[rollouts.parent[rollouts.parent >= 0]] = True
+    filled = np.flatnonzero(rollouts.length > 0)
+    return filled[~goes_on[rollouts.offsets[1:][filled] - 1]]
 
 
 def _by_replicate(values: np.ndarray, batch: np.ndarray, replicates: int) -> np.ndarray:

@@ -114,7 +114,7 @@ def _overall(setting: Setting, sums: Sums, width: Width) -> dict[str, Line]:
         most = 1.0 if name in _SHARES else math.inf
         lines[name] = _line(float(ratio.value), float(ratio.standard_error), float(width.mean()), least, most)
     if not np.any(setting.gradient):
-        lines["gradient_along"] = (math.nan,) * 4
+        lines["gradient_along"] = (math.nan, math.nan, math.nan, math.nan)
     return lines | _gradient_lines(setting, sums, width)
 
 

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
@@ -21,7 +22,7 @@ from creditsim.study.store import Store
 
 __all__ = ["RunReport", "compute_and_store", "cpus", "process_pool", "run_cells", "shard"]
 
-_PATIENCE = 1.0
+_PATIENCE = 0.7
 """Seconds that ended workers are given before they are killed."""
 
 
@@ -66,8 +67,13 @@ def _initialise(threads: int) -> None:
     os.environ.setdefault("NUMBA_NUM_THREADS", str(threads))
 
 
+_leaving = threading.Event()
+
+
 def _leave(*_: Any) -> None:
-    # An exception, not death: the claim is given back, temporary files and semaphores are removed on the way out.
+    # An exception, not death: the claim is given back, temporary files and semaphores are removed on the way out. The
+    # pool's worker takes any exception for the result of its task and goes on to the next one, which `_leaving` ends.
+    _leaving.set()
     raise SystemExit(128 + signal.SIGTERM)
 
 
@@ -82,6 +88,8 @@ def process_pool(workers: int | None = None) -> ProcessPoolExecutor:
 
 def compute_and_store(cell: Cell, folder: str) -> str:
     """Compute one cell and store it; returns "computed", "skipped" or "held"."""
+    if _leaving.is_set():
+        raise SystemExit(128 + signal.SIGTERM)
     cell.check_sources()
     store = Store(Path(folder))
     if not store.claim(cell):

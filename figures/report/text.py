@@ -52,7 +52,7 @@ def _raised(exponent: int) -> str:
 
 def count(value: int) -> str:
     """Whole number with thin spaces between thousands."""
-    return f"{value:,}".replace(",", " ").replace("-", "−")
+    return f"{value:,}".replace(",", "\u2009").replace("-", "−")
 
 
 def interval(ends: Any) -> str:
@@ -61,11 +61,9 @@ def interval(ends: Any) -> str:
     return f"[{number(-math.inf if low is None else low)}, {number(math.inf if high is None else high)}]"
 
 
-def p_value(value: float | None) -> str:
-    """A p-value; those at the floor of the inversion are shown as a bound."""
-    if value is None:
-        return "–"
-    return "< 10⁻⁹" if value < 1e-9 else number(value)
+def p_value(value: float) -> str:
+    """`= 0.003`; a p-value at the floor of the inversion is shown as a bound."""
+    return "< 10⁻⁹" if value < 1e-9 else f"= {number(value)}"
 
 
 _RELATIONS = {"equality": "= ", "<=": "≤ ", ">=": "≥ ", "monotone": "steps ≥ "}

@@ -15,7 +15,7 @@ def _step(count, total, t, params, memory, words, where):
     # memory: the last arm + 1 (0 at the start), then the arms' entropies, of which one changes per pull.
     arms = count.shape[0]
     log = math.log(t)
-    level = log + params[0] * math.log(max(log, 1.0))
+    level = log + params[0] * math.log(max(log, 1.0)) if params[0] >= 0.0 else math.log1p(t * log * log)
     last = int(memory[0]) - 1
     for k in range(arms) if last < 0 else range(last, last + 1):
         memory[1 + k] = entropy(total[k] / count[k])
@@ -57,11 +57,13 @@ def _run(out, arms, plan, params, scratch):
     step=_step,
     binary=True,
     memory=lambda arms: arms + 1,
+    presets={"proved": {"c": 3.0}, "finite": {"c": None}},
 )
-def kl_ucb(bandit: Bandit, *, c: float = 0.0) -> tuple[float, ...]:
+def kl_ucb(bandit: Bandit, *, c: float | None = 0.0) -> tuple[float, ...]:
     """Pull the arm of the highest index max{q: N_a d(mean_a, q) <= ln t + c ln ln t}.
 
-    Its proof wants c = 3, practice takes 0. The index of the last arm is solved first; another arm's only where
+    The first proof wants c = 3 (preset `proved`), practice takes 0. c = None (preset `finite`) puts ln(1 + t ln^2 t) on
+    the right, for which Lattimore and Szepesvari, ch. 10, give a bound at every horizon. The index of the last arm is solved first; another arm's only where
     N d(mean, that index) falls short, so that it can be higher. Rewards 0 and 1. Error: InputError for c < 0.
     """
-    return (at_least("c", c, 0.0),)
+    return (-1.0 if c is None else at_least("c", c, 0.0),)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from creditsim.errors import InputError, choose
 from creditsim.rollouts import Rollouts
-from creditsim.sampling.carried import pack, unpack
+from creditsim.sampling.carried import chosen, pack, unpack
 from creditsim.sampling.designs.base import ExtendingSampler, State, design
 from creditsim.score_table import Allocation, branches, lookup, next_observation
 
@@ -55,7 +55,7 @@ def dfs(
     adaptive     False takes G branches everywhere: uniform branching
     depth        paths are cut before this step (None: the sampler's horizon alone)
     explored     a branch whose (observation, action) was explored before is learnt from but neither followed nor
-                 counted as a path: "allow" never, "search" within the group's search, "run" ever in the replicate (code)
+                 counted as a path: "allow" never, "search" in the group's search, "run" ever in the replicate (code)
 
     Returns a tree of one-row trajectories ordered by batch: the paths in progress and open branches with `weight` 0,
     the new branches with 1. Trajectory columns: `ended` (the path to this leaf is over in this call), `generated_rows`
@@ -113,7 +113,7 @@ def dfs(
     tree = tree.with_columns(weight=new.astype(float))
     keep = _with_ancestors(tree, marks["open"] | ended | (np.arange(tree.n_rows) >= old))
     keep = keep[np.argsort(tree.batch[keep], kind="stable")]
-    tree, marks = tree.take(keep), {name: values[keep] for name, values in marks.items()}
+    tree, marks = chosen(tree, keep), {name: values[keep] for name, values in marks.items()}
     finished = search.finished + np.bincount(tree.group[ended[keep]], minlength=n_groups)
     carried = {
         **pack(tree, marks, sampler.batches, sampler.groups),
@@ -169,7 +169,9 @@ def _resume(state: Mapping[str, Any], sampler: ExtendingSampler, trajectories: i
     tree, marks = unpack(state, sampler.groups)
     if tree is None:
         none = np.zeros(0)
-        return _Search(None, none.astype(bool), none.astype(int), none, np.zeros(n_groups, int), np.ones(n_groups, bool))
+        return _Search(
+            None, none.astype(bool), none.astype(int), none, np.zeros(n_groups, int), np.ones(n_groups, bool)
+        )
     if "score_reward" in state:
         own = np.arange(state["dfs_open"].shape[1]) < state["dfs_rows"][:, None]
         reward = state["score_reward"][:, : own.shape[1]][own]
@@ -180,11 +182,12 @@ def _resume(state: Mapping[str, Any], sampler: ExtendingSampler, trajectories: i
     keep = _with_ancestors(tree, marks["open"])
     finished = np.where(idle, 0, finished)
     if keep.size == 0:
-        none = np.zeros(0)
-        return _Search(None, none.astype(bool), none.astype(int), none, finished, idle)
-    # `take` makes ids dense, but here they go on naming the sampler's groups.
-    kept = replace(tree.take(keep), group=tree.group[keep], batch=tree.batch[keep])
-    return _Search(kept, marks["open"][keep], marks["age"][keep], marks["rank"][keep], finished, idle)
+        return _nothing(finished, idle)
+    return _Search(chosen(tree, keep), marks["open"][keep], marks["age"][keep], marks["rank"][keep], finished, idle)
+
+
+def _nothing(finished: np.ndarray, idle: np.ndarray) -> _Search:
+    return _Search(None, np.zeros(0, bool), np.zeros(0, np.int64), np.zeros(0), finished, idle)
 
 
 def _with_ancestors(tree: Rollouts, rows: np.ndarray) -> np.ndarray:
@@ -192,7 +195,7 @@ def _with_ancestors(tree: Rollouts, rows: np.ndarray) -> np.ndarray:
     keep = rows.copy()
     at = np.flatnonzero(keep)
     while at.size:
-        at = np.unique(tree.parent[at])
+        at = tree.parent[at]
         at = at[at >= 0]
         at = at[~keep[at]]
         keep[at] = True
@@ -214,12 +217,13 @@ def _unexplored(
     rows = np.flatnonzero(new)
     slot = tree.group[rows] - tree.batch[rows] * sampler.groups if explored == "search" else np.zeros_like(rows)
     known = state.get("dfs_explored", np.zeros((sampler.batches, slots, 0, 0), bool))
-    o, a = (max(known.shape[2 + k], int(x[rows].max(initial=-1)) + 1) for k, x in enumerate((tree.observation, tree.action)))
+    pair = (tree.observation[rows], tree.action[rows])
+    o, a = (max(known.shape[2 + k], int(ids.max(initial=-1)) + 1) for k, ids in enumerate(pair))
     flags = np.zeros((sampler.batches, slots, o, a), bool)
     flags[:, :, : known.shape[2], : known.shape[3]] = known
     if explored == "search":
         flags.reshape(-1, o, a)[idle] = False
-    cell = np.ravel_multi_index((tree.batch[rows], slot, tree.observation[rows], tree.action[rows]), flags.shape)
+    cell = np.ravel_multi_index((tree.batch[rows], slot, *pair), flags.shape)
     first = np.zeros(rows.size, bool)
     first[np.unique(cell, return_index=True)[1]] = True
     fresh = first & ~flags.reshape(-1)[cell]

@@ -11,7 +11,26 @@ import numpy as np
 from creditsim.arrays import Array
 from creditsim.jit import kernel
 
-__all__ = ["best", "certify"]
+__all__ = ["best", "certify", "count"]
+
+
+@kernel
+def count(
+    batch: Array, state: Array, action: Array, reached: Array, paid: Array, successor: Array, reward: Array,
+    counts: Array,
+) -> int:  # fmt: skip
+    """Add each row's outcome to counts (R,S,A,B); the first row whose outcome is not in the tables, -1 if all are."""
+    for i in range(state.shape[0]):
+        s, a = state[i], action[i]
+        found = False
+        for b in range(counts.shape[3]):
+            if successor[s, a, b] == reached[i] and reward[s, a, b] == paid[i]:
+                counts[batch[i], s, a, b] += 1
+                found = True
+                break
+        if not found:
+            return i
+    return -1
 
 
 @kernel(inline=True)

@@ -79,11 +79,14 @@ def tally(model: Model, rollouts: Rollouts, replicates: int) -> np.ndarray:
 
     Needs columns `state` and `next_state` of the table the model stands for.
     """
+    from creditsim.updates.planning.kernels import count
+
+    counts = np.zeros((replicates, *model.shape), np.int64)
     state, reached = (rollouts.column(name, "planning") for name in ("state", "next_state"))
-    same = model.successor[state, rollouts.action] == reached[:, None]
-    same &= model.branch_reward[state, rollouts.action] == rollouts.reward[:, None]
-    if not same.any(axis=1).all():
-        raise InputError("rollouts", "an outcome that the tables do not have", "rollouts of the environment as it is")
-    s, a, b = model.shape
-    cell = ((rollouts.batch_rows * s + state) * a + rollouts.action) * b + same.argmax(axis=1)
-    return np.bincount(cell, minlength=replicates * s * a * b).reshape(replicates, s, a, b)
+    strange = count(
+        rollouts.batch_rows, state, rollouts.action, reached, rollouts.reward, model.successor, model.branch_reward,
+        counts,
+    )  # fmt: skip
+    if strange >= 0:
+        raise InputError("rollouts", f"in row {strange} an outcome that the tables do not have", "rollouts as drawn")
+    return counts
