@@ -21,10 +21,15 @@ __all__ = ["forms"]
 Form = Callable[[Any], Any]
 
 
-def forms(tables: Tables, start: int, episodes: int, horizon: int, *, keep: bool) -> Mapping[str, Form]:
-    """Compiled functions of a key by name; `keep` records slots (H, N) uint16, else (value, length, terminated)."""
-    # The form of threefry that can be cut among devices costs one block per word here, the other half a block.
-    jax.config.update("jax_threefry_partitionable", False)
+def forms(
+    tables: Tables, start: int, episodes: int, horizon: int, *, keep: bool, defaults: bool = False
+) -> Mapping[str, Form]:
+    """Compiled functions of a key by name; `keep` records slots (H, N) uint16, else (value, length, terminated).
+
+    `defaults` leaves JAX's settings alone: its threefry can then be cut among devices and takes a whole block for each
+    word. A specialist on one processor switches that off and gets two words from a block.
+    """
+    jax.config.update("jax_threefry_partitionable", defaults)
     threshold, move = jnp.asarray(tables.threshold), jnp.asarray(tables.move >> 2)
     reward = jnp.asarray(tables.reward, jnp.float32)
     mask, sink = jnp.uint32((1 << tables.bits) - 1), jnp.uint32(tables.sink)

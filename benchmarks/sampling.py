@@ -19,11 +19,12 @@ from creditsim.sampling.tables import build_tables, policy_rows
 __all__: list[str] = []
 
 _JAX = "best JAX scan: joint alias, threefry, 32,768 episodes"
+_JAX_DEFAULT = "the same scan at JAX's default settings"
 _HALF_A_SECOND = 0.5
 _MASK, _FOUR, _ONE = np.uint64(0xFFFFFFFF), np.uint64(4), np.uint64(1)
 
 
-def _fastest_jax(*, keep: bool) -> Callable[[], Any]:
+def _fastest_jax(*, keep: bool, defaults: bool = False) -> Callable[[], Any]:
     """The fastest of the forms on this machine, by the best of a few calls each."""
     import jax
 
@@ -42,7 +43,7 @@ def _fastest_jax(*, keep: bool) -> Callable[[], Any]:
             best = min(best, time.perf_counter() - begin)
         return best
 
-    form = min(forms(tables, start, EPISODES, mdp.horizon, keep=keep).values(), key=timed)
+    form = min(forms(tables, start, EPISODES, mdp.horizon, keep=keep, defaults=defaults).values(), key=timed)
     if not keep:
         _same_law(np.asarray(form(key)[0]))
     return lambda: jax.block_until_ready(form(key))
@@ -68,10 +69,21 @@ def recorded() -> Rounds:
     return compare(_recorder(2), _fastest_jax(keep=True))
 
 
+@line("rollouts recorded, 2 threads", _JAX_DEFAULT, needs=("jax",))
+def recorded_beside_defaults() -> Rounds:
+    return compare(_recorder(2), _fastest_jax(keep=True, defaults=True))
+
+
 @line("returns only, 2 threads", _JAX, target=5, needs=("jax",))
 def reduced() -> Rounds:
     mdp, pi = table(), policy()
     return compare(lambda: sample_returns(mdp, pi, EPISODES, threads=2), _fastest_jax(keep=False))
+
+
+@line("returns only, 2 threads", _JAX_DEFAULT, needs=("jax",))
+def reduced_beside_defaults() -> Rounds:
+    mdp, pi = table(), policy()
+    return compare(lambda: sample_returns(mdp, pi, EPISODES, threads=2), _fastest_jax(keep=False, defaults=True))
 
 
 @line("whole Rollouts by extend, 2 threads", _JAX, needs=("jax",))

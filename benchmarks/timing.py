@@ -117,9 +117,9 @@ def compare(ours: Call, theirs: Call | None = None, *, rounds: int = ROUNDS) -> 
     calls = [_calls(side) for side in sides]
     done: list[Round] = []
     while sum(r.quiet for r in done) < rounds and len(done) < _ATTEMPTS * rounds:
-        # A machine that has been busy for a whole set of rounds will not be waited for.
-        if len(done) < rounds or any(r.quiet for r in done):
-            _wait_for_quiet()
+        if len(done) >= rounds and not any(r.quiet for r in done):
+            break  # busy throughout: more rounds would only take longer
+        _wait_for_quiet()
         wall, busy, own = time.perf_counter(), _busy(), _own()
         samples = [_time(side, n) for side, n in zip(sides, calls, strict=True)]
         others = _others(time.perf_counter() - wall, _busy() - busy, _own() - own)

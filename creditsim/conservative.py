@@ -66,7 +66,7 @@ class ConservativeConfig:
     scale: float = 1.0
     """Factor on every bonus; below 1 the guarantee is no longer proved."""
     data: int | None = None
-    """Learn the baseline from this many trajectories of the behaviour, by pessimistic planning; None: play it itself."""
+    """Learn the baseline by pessimistic planning on this many trajectories of the behaviour; None: play it itself."""
     pessimism: float = 1.0
     """Factor on the bonus of that offline planning."""
     seed: int = 0
@@ -205,7 +205,7 @@ def _sampler(config: ConservativeConfig, mdp: TabularMDP, seed: int, episodes: i
 
 
 def plan_sizes(episodes: int, growth: float) -> np.ndarray:
-    """(P,) episodes of each plan: one, or the share `growth` of those before where that is more; together `episodes`."""
+    """(P,) episodes of each plan: one, or the share `growth` of those before if that is more; `episodes` in all."""
     sizes, done = [], 0
     while done < episodes:
         sizes.append(min(max(1, int(growth * done)), episodes - done))

@@ -1,4 +1,4 @@
-"""Tables of an environment whose policy sees the step: what a planner keeps counts on, and a safe policy to begin with."""
+"""Tables of an environment whose policy sees the step: what a planner keeps counts on, and a safe first policy."""
 
 from __future__ import annotations
 

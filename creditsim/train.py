@@ -37,7 +37,7 @@ __all__ = ["TrainConfig", "TrainResult", "planned", "signal_tables", "train"]
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """What a run left: exact and sampled curves, and the policies it ended with; U updates, R replicates."""
+    """What a run left: exact and sampled curves, and the policies it ended with; U updates made, R replicates."""
 
     config: TrainConfig
     plan: Plan
@@ -92,6 +92,11 @@ def train(config: TrainConfig, *, progress: Callable[[Iterable[int]], Iterable[i
         met[number] = seen.sum(axis=1)
         learner, state, silent[number] = _improve(config, plan, number, learner, rollouts, state)
         j[number + 1] = objective(mdp, learner.table)
+        if config.transitions is not None and (generated[: number + 1].sum(axis=0) >= config.transitions).all():
+            made = number + 1
+            j, mean_return, success = j[: made + 1], mean_return[:made], success[:made]
+            generated, silent, met = generated[:made], silent[:made], met[:made]
+            break
     curves = (j, optimal(mdp).j, mean_return, success, generated, silent, met)
     return TrainResult(config, plan, mdp, *curves, learner.theta)
 

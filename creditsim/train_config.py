@@ -39,6 +39,8 @@ class TrainConfig:
     """Number of the first replicate: runs 8 to 15 of 16 are replicates=8, first_replicate=8."""
     updates: int = 50
     """Updates of the policy in each run."""
+    transitions: int | None = None
+    """Stop earlier, once every run has drawn this many rows; default: make all updates."""
     groups: int = 4
     """Groups (tasks, start states) in the batch of one update."""
     group_size: int = 8
@@ -57,6 +59,8 @@ class TrainConfig:
                 raise InputError(name, getattr(self, name), f"a whole number >= {least}")
         if self.threads is not None and self.threads < 1:
             raise InputError("threads", self.threads, "a whole number >= 1")
+        if self.transitions is not None and self.transitions < 1:
+            raise InputError("transitions", self.transitions, "a whole number >= 1")
         if not 0 <= self.seed < 2**63:
             raise InputError("seed", self.seed, "0 <= seed < 2^63")
         rate = self.learning_rate

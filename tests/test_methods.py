@@ -20,7 +20,7 @@ from creditsim.train import TrainConfig, planned, train
 
 EXPECTED = {
     "reinforce", "reinforce_plus_plus", "reinforce_plus_plus_baseline", "rloo", "remax", "grpo", "dr_grpo",
-    "grpo_passk", "dapo", "gspo", "opo", "gpg", "otb", "ppo", "gigpo", "hgpo",
+    "grpo_passk", "dapo", "gspo", "opo", "gpg", "otb", "ppo", "gigpo", "hgpo", "3spo",
 }  # fmt: skip
 TINY = TrainConfig(env="chain@tiny", updates=2, replicates=3, groups=2, group_size=4)
 

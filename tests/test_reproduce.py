@@ -110,6 +110,16 @@ def test_a_changed_verdict_is_told_once(toys: None, tmp_path: Path, capsys: pyte
     assert reproduce(tmp_path, "--no-figures") == 0
 
 
+def test_json_for_scripts(toys: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert reproduce(tmp_path, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["sound"], told["counts"], told["computed"], told["drawn"]) == (True, {"supported": 2}, 2, 1)
+    assert Path(told["report"]).exists() and told["failed"] == told["defects"] == {}
+    assert main(["figures", "--out", str(tmp_path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [f["name"] for f in told["figures"]] == ["bars"] and told["drawn"] == 0
+
+
 def test_only_checks_what_matches_and_keeps_the_rest(
     toys: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

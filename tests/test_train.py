@@ -97,7 +97,7 @@ def fingerprint(config: TrainConfig) -> tuple[bytes, ...]:
     return tuple(array.tobytes() for array in (result.j, result.mean_return, result.success, result.theta))
 
 
-@pytest.mark.parametrize("method", ["reinforce", "grpo", "ppo", "gigpo"])
+@pytest.mark.parametrize("method", ["reinforce", "grpo", "ppo", "gigpo", "3spo"])
 def test_same_seed_same_bits_any_threads(method: str) -> None:
     config = SMALL.replaced(method=method, updates=5, replicates=4)
     first = fingerprint(config)
@@ -107,7 +107,7 @@ def test_same_seed_same_bits_any_threads(method: str) -> None:
     assert fingerprint(config.replaced(seed=1)) != first
 
 
-@pytest.mark.parametrize("method", ["reinforce", "gigpo", "dapo", "ppo", "remax", "reinforce_plus_plus"])
+@pytest.mark.parametrize("method", ["reinforce", "gigpo", "dapo", "ppo", "remax", "reinforce_plus_plus", "3spo"])
 def test_replicates_apart_are_the_replicates_together(method: str) -> None:
     params = ("update.minibatches=2", "update.epochs=2") if method in ("gigpo", "ppo") else ()
     config = SMALL.replaced(method=method, updates=4, replicates=6, params=params)
@@ -115,11 +115,13 @@ def test_replicates_apart_are_the_replicates_together(method: str) -> None:
     for first, count in ((0, 1), (1, 2), (3, 3)):
         apart = train(config.replaced(first_replicate=first, replicates=count))
         span = slice(first, first + count)
-        assert np.array_equal(apart.mean_return, together.mean_return[:, span])
+        assert np.array_equal(apart.mean_return, together.mean_return[:, span], equal_nan=True)
+        for name in ("generated", "silent", "met"):
+            assert np.array_equal(getattr(apart, name), getattr(together, name)[:, span])
         assert apart.theta == pytest.approx(together.theta[span], abs=1e-12)
     # Broken twin: another number is another replicate.
     other = train(config.replaced(first_replicate=7, replicates=1))
-    assert not np.array_equal(other.mean_return, together.mean_return[:, :1])
+    assert not np.array_equal(other.theta, together.theta[:1])
 
 
 def test_signals_get_the_tables_they_ask_for() -> None:
@@ -163,3 +165,35 @@ def test_progress_sees_every_update() -> None:
 
     train(SMALL.replaced(updates=3, replicates=1), progress=watch)
     assert seen == [0, 1, 2]
+
+
+def test_rows_drawn_states_met_and_rows_without_credit() -> None:
+    result = train(SMALL.replaced(method="grpo", updates=6, replicates=3))
+    horizon, group = result.mdp.horizon, 4 * 8
+    assert ((result.generated >= group * 3) & (result.generated <= group * horizon)).all()
+    assert (np.diff(result.met, axis=0) >= 0).all() and (result.met[-1] <= result.mdp.n_states).all()
+    assert ((result.silent >= 0) & (result.silent <= 1)).all()
+    hopeless = train(SMALL.replaced(method="grpo", updates=2, replicates=2, params=("env.length=9",)))
+    assert (hopeless.silent == 1).all() and not hopeless.theta.any()
+    # Tries that were dropped count as drawn: more rows than groups of eight of the same length hold.
+    dropped = train(SMALL.replaced(method="dapo", updates=2, replicates=2, params=("env.length=9",)))
+    assert (dropped.generated == 10 * hopeless.generated).all()
+
+
+def test_a_number_of_transitions_stops_a_run_and_changes_nothing_before() -> None:
+    whole = train(SMALL.replaced(method="3spo", updates=12, replicates=3))
+    drawn = whole.generated.cumsum(axis=0)
+    limit = int(drawn[5].min())
+    short = train(SMALL.replaced(method="3spo", updates=12, replicates=3, transitions=limit))
+    made = short.generated.shape[0]
+    assert made == 6 and short.j.shape[0] == made + 1
+    for name in ("generated", "silent", "met", "success", "mean_return"):
+        assert np.array_equal(getattr(short, name), getattr(whole, name)[:made], equal_nan=True)
+    assert np.array_equal(short.j, whole.j[: made + 1])
+
+
+def test_success_of_a_growing_tree_is_that_of_the_paths_that_ended() -> None:
+    result = train(TrainConfig(method="3spo", env="trap", size="tiny", updates=6, replicates=4, groups=2))
+    known = result.success[~np.isnan(result.success)]
+    assert known.size and ((known >= 0) & (known <= 1)).all()
+    assert np.isnan(result.success[0]).all()  # no path ends in one step of two

@@ -12,12 +12,10 @@ from creditsim.conservative import ConservativeConfig, ConservativeRun, explore
 from creditsim.stats.intervals import t_interval
 from theory.claim import Trial
 
-__all__ = ["DELTA", "GROWTH", "KEPT", "PLACES", "curves", "number_of_runs", "places", "runs", "violating"]
+__all__ = ["DELTA", "KEPT", "PLACES", "curves", "growth", "number_of_runs", "places", "runs", "violating"]
 
 DELTA = 0.1
 """Probability with which a method may ever violate its bar."""
-GROWTH = 0.1
-"""Share by which the number of episodes grows from plan to plan."""
 KEPT = 0.9
 """Share of the baseline's value that must be kept."""
 
@@ -39,16 +37,24 @@ def number_of_runs(trial: Trial) -> int:
     return trial.pick(40, 40, 64)
 
 
+def growth(trial: Trial) -> float:
+    """Share by which the number of episodes grows from plan to plan."""
+    return trial.pick(0.1, 0.05, 0.03)
+
+
 def runs(trial: Trial, place: str, method: str, **settings: Any) -> ConservativeRun:
-    """Runs of a method in one environment."""
-    given = {"replicates": number_of_runs(trial), "episodes": trial.pick(10_000, 30_000, 60_000), **settings}
+    """Runs of a method in one environment; unless told otherwise the baseline's value is known."""
+    given = {
+        "replicates": number_of_runs(trial), "episodes": trial.pick(10_000, 30_000, 60_000), "growth": growth(trial),
+        "known": "data" not in settings, **settings,
+    }  # fmt: skip
     return _runs(place, method, trial.seed, tuple(sorted(given.items())))
 
 
 @lru_cache(maxsize=64)
 def _runs(place: str, method: Any, seed: int, settings: tuple[tuple[str, Any], ...]) -> ConservativeRun:
     env, params = PLACES[place]
-    given: dict[str, Any] = {"growth": GROWTH, "delta": DELTA, "kept": KEPT, **dict(settings)}
+    given: dict[str, Any] = {"delta": DELTA, "kept": KEPT, **dict(settings)}
     return explore(ConservativeConfig(method=method, env=env, env_params=dict(params), seed=seed, **given))
 
 

@@ -6,9 +6,13 @@ mass of 1e-30 left out; nothing is sampled.
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import numpy as np
 
 from creditsim.errors import InputError
+from creditsim.jit import kernel
 
 __all__ = [
     "binomial",
@@ -48,13 +52,17 @@ def _two(p: tuple[float, float]) -> tuple[float, float]:
     return low, high
 
 
+@lru_cache(maxsize=4096)
 def difference_law(p: tuple[float, float], n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Values of X_high - X_low, the successes of n draws each, and their probabilities."""
+    """Values of X_high - X_low, the successes of n draws each, and their probabilities; read-only, kept for reuse."""
     low, high = _two(p)
     (start_low, law_low), (start_high, law_high) = _window(n, low), _window(n, high)
     law = np.convolve(law_high, law_low[::-1])
     first = start_high - (start_low + law_low.size - 1)
-    return np.arange(first, first + law.size), law
+    value = np.arange(first, first + law.size)
+    for array in (value, law):
+        array.setflags(write=False)
+    return value, law
 
 
 def identification_error(p: tuple[float, float], n: int) -> float:
@@ -82,11 +90,12 @@ def miss_probability(p: tuple[float, float], n: int, margin: float, *, closed: b
 
     Lattice points on the border are told by comparing counts with a tolerance of 1e-9, far below their spacing.
     """
-    hit = 1.0
+    missed = 0.0
     for chance in _two(p):
         off = np.abs(np.arange(n + 1) - n * chance) - n * margin
-        hit *= float(binomial(n, chance)[off <= 1e-9 if closed else off < -1e-9].sum())
-    return 1.0 - hit
+        one = float(binomial(n, chance)[off > 1e-9 if closed else off >= -1e-9].sum())
+        missed += one - missed * one
+    return missed
 
 
 def _log_ratio(value: np.ndarray, n: int, alpha: float) -> np.ndarray:
@@ -136,26 +145,37 @@ def never_again(p: tuple[float, float], alpha: float, times: np.ndarray, *, init
     Each arm is pulled `initial` times first. As long as the target is not drawn, its rate stays put and all that moves
     is the other arm's count of successes: one recursion over that count per initial rate of the target.
     """
-    from scipy.special import expit
-
     low, high = _two(p)
     times = np.asarray(times, np.int64)
     if initial < 1 or times.size == 0 or times.min() < 1:
         raise InputError("initial, times", (initial, times.tolist()), "numbers >= 1")
-    total = np.zeros(times.size)
+    total, last = np.zeros(times.size), int(times.max())
     for successes, chance in enumerate(binomial(initial, low)):
-        # `law` holds the other arm's successes from `first` on; ends of no weight are cut off now and then.
-        first, law, out = 0, binomial(initial, high), np.zeros(int(times.max()))
-        for i in range(1, out.size + 1):
-            seen = initial + i - 1
-            gap = np.arange(first, first + law.size) / seen - successes / initial
-            law = law * expit(-alpha * np.log(i) * gap)
-            out[i - 1] = law.sum()
-            moved = np.zeros(law.size + 1)
-            moved[0], moved[-1] = law[0] * (1.0 - high), law[-1] * high
-            moved[1:-1] = law[1:] * (1.0 - high) + law[:-1] * high
-            law = moved
-            if i % 64 == 0 and (kept := np.flatnonzero(law > _LEFT_OUT)).size:
-                first, law = first + int(kept[0]), law[kept[0] : kept[-1] + 1]
+        law, out = np.zeros(initial + last + 1), np.zeros(last)
+        law[: initial + 1] = binomial(initial, high)
+        _survive(out, law, successes / initial, initial, high, alpha)
         total += chance * out[times - 1]
     return total
+
+
+@kernel
+def _survive(out, law, rate, initial, chance, alpha):
+    # law[s]: the target has not been drawn and the other arm has s successes; ends of no weight are passed over.
+    first, last = 0, initial
+    for i in range(1, out.shape[0] + 1):
+        seen, alive = initial + i - 1, 0.0
+        steepness = alpha * math.log(i)
+        for s in range(first, last + 1):
+            law[s] *= 1.0 / (1.0 + math.exp(steepness * (s / seen - rate)))
+            alive += law[s]
+        out[i - 1] = alive
+        for s in range(last, first - 1, -1):
+            law[s + 1] += law[s] * chance
+            law[s] *= 1.0 - chance
+        last += 1
+        while first < last and law[first] < _LEFT_OUT:
+            first += 1
+        while last > first and law[last] < _LEFT_OUT:
+            last -= 1
+        for s in range(last + 1, min(last + 2, law.shape[0])):
+            law[s] = 0.0

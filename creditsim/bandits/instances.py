@@ -56,7 +56,9 @@ class Bandit:
         """The arm that should get every pull, at the start. Error: InputError where two arms share that place."""
         value = self.value(objective)
         if np.count_nonzero(value == value.max()) > 1:
-            raise InputError("mean", f"{self.mean[value.argmax()]:g} twice at the {objective}", "a gap > 0 to the best arm")
+            raise InputError(
+                "mean", f"{self.mean[value.argmax()]:g} twice at the {objective}", "a gap > 0 to the best arm"
+            )
         return int(value.argmax())
 
     def gaps(self, objective: str = "max") -> np.ndarray:

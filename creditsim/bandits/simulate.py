@@ -167,12 +167,20 @@ def _threads(wanted: int | None, pulls: int) -> int:
 def _scratch(part: Rule, arms: int) -> tuple[np.ndarray, ...]:
     if part.walk == "index":
         tables = tuple(np.zeros((arms, LANES)) for _ in range(4))
-        return (*tables, np.zeros((2, LANES)), *(np.zeros(LANES) for _ in range(7)), np.zeros(LANES, np.int64), np.zeros((4, arms)))
+        return (
+            *tables,
+            np.zeros((2, LANES)),
+            *(np.zeros(LANES) for _ in range(7)),
+            np.zeros(LANES, np.int64),
+            np.zeros((4, arms)),
+        )
     memory = max(part.memory(arms), arms)
     return np.zeros((4, arms)), np.zeros(memory), np.zeros((4, part.words(arms)), np.uint64)
 
 
-def _run_in_threads(part: Rule, out: Any, arms: Any, first: int, plan: Any, packed: tuple[float, ...], threads: int) -> None:
+def _run_in_threads(
+    part: Rule, out: Any, arms: Any, first: int, plan: Any, packed: tuple[float, ...], threads: int
+) -> None:
     replications = out[-1].shape[0]
     # Whole lanes per piece, and a few pieces per thread so that none waits long for the last.
     pieces = max(1, min(4 * threads, -(-replications // LANES))) if threads > 1 else 1

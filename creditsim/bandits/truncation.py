@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from creditsim.bandits.exact import binomial
 from creditsim.errors import InputError
 from creditsim.jit import kernel
 
-__all__ = ["kept_at", "simulated_truncation", "truncation_probability"]
+__all__ = ["cut_at", "kept_at", "simulated_truncation", "truncation_probability"]
 
 
 def _check(xi: int, zeta: float, horizon: int) -> None:
@@ -50,13 +51,22 @@ def truncation_probability(
     return np.minimum(out, 1.0)
 
 
-def kept_at(p: float, n: int, *, xi: int = 10, zeta: float = 0.1, eps: float = 1e-6) -> float:
-    """P(the test lets a state live at visit n alone), whatever happened before."""
-    from creditsim.bandits.exact import binomial
-
+def _test(p: float, n: int, xi: int, zeta: float, eps: float) -> tuple[np.ndarray, np.ndarray]:
     _check(xi, zeta, n)
     s = np.arange(n + 1)
-    return float(binomial(n, float(p))[(n - s < xi) | (s > zeta * (n + eps))].sum())
+    return binomial(n, float(_chances(p)[0])), (n - s >= xi) & (s <= zeta * (n + eps))
+
+
+def cut_at(p: float, n: int, *, xi: int = 10, zeta: float = 0.1, eps: float = 1e-6) -> float:
+    """P(the test fails a state at visit n taken alone), whatever it said before."""
+    law, cut = _test(p, n, xi, zeta, eps)
+    return float(law[cut].sum())
+
+
+def kept_at(p: float, n: int, *, xi: int = 10, zeta: float = 0.1, eps: float = 1e-6) -> float:
+    """P(the test lets a state live at visit n taken alone), the complement of `cut_at`, summed by itself."""
+    law, cut = _test(p, n, xi, zeta, eps)
+    return float(law[~cut].sum())
 
 
 @kernel
@@ -72,7 +82,14 @@ def _first_passages(out, uniforms, p, xi, zeta, eps):
 
 
 def simulated_truncation(
-    p: float, replications: int, *, xi: int = 10, zeta: float = 0.1, horizon: int = 2000, eps: float = 1e-6, seed: int = 0
+    p: float,
+    replications: int,
+    *,
+    xi: int = 10,
+    zeta: float = 0.1,
+    horizon: int = 2000,
+    eps: float = 1e-6,
+    seed: int = 0,
 ) -> np.ndarray:
     """(N,) visit at which each simulated state was truncated, 0 where it lived to the horizon."""
     from creditsim.rng import Purpose, uniforms

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from creditsim.commands.reproduce import require_extra
 from creditsim.errors import InputError
@@ -24,6 +27,8 @@ class Config:
     """Also write a page per answered question into this folder."""
     workers: int | None = None
     """Processes; as many as cores unless told."""
+    json: bool = False
+    """Print JSON instead of lines, for scripts."""
 
 
 def run(config: Config) -> int:
@@ -38,6 +43,9 @@ def run(config: Config) -> int:
         questions=Path(config.questions) if config.questions else None,
         workers=config.workers,
     )
+    if config.json:
+        print(json.dumps(_summary(made), indent=2))
+        return 1 if made.failed else 0
     for entry in made.entries:
         print(f"{entry.name}: {entry.title}")
     for name, missing in made.lacking.items():
@@ -48,3 +56,14 @@ def run(config: Config) -> int:
     for page in made.pages:
         print(f"wrote {page}")
     return 1 if made.failed else 0
+
+
+def _summary(made: Any) -> dict[str, Any]:
+    return {
+        "figures": [dataclasses.asdict(entry) for entry in made.entries],
+        "lacking": {name: list(missing) for name, missing in made.lacking.items()},
+        "failed": dict(made.failed),
+        "drawn": made.drawn,
+        "folder": str(made.folder),
+        "pages": [str(page) for page in made.pages],
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,8 @@ class Config:
     """Processes; as many as cores unless told."""
     no_figures: bool = False
     """Draw no figures; the report then has none."""
+    json: bool = False
+    """Print JSON instead of the table, for scripts; the rows themselves are in verdicts.json."""
 
 
 def size_of(quick: bool, standard: bool, full: bool) -> str:
@@ -63,9 +66,28 @@ def run(config: Config) -> int:
     outcome = importlib.import_module("figures.reproduce").reproduce(
         Path(config.out), size, only=config.only, workers=config.workers, figures=not config.no_figures
     )
-    for line in lines(outcome, size, time.perf_counter() - start):
-        print(line)
+    seconds = time.perf_counter() - start
+    if config.json:
+        print(json.dumps({"size": size, "seconds": round(seconds, 1), **summary(outcome)}, indent=2))
+    else:
+        print("\n".join(lines(outcome, size, seconds)))
     return 0 if outcome.sound else 1
+
+
+def summary(outcome: Any) -> dict[str, Any]:
+    """What the run did and found, as JSON can hold it."""
+    counts = ("computed", "skipped", "held", "quarantined", "drawn")
+    return {
+        "sound": outcome.sound,
+        "counts": dict(Counter(row.verdict for row in outcome.rows)),
+        "changed": list(outcome.changed),
+        "defects": {row.id: list(row.defects) for row in outcome.rows if row.defects},
+        "failed": {**outcome.failed, **outcome.undrawn, **outcome.unanswered},
+        "lacking": {name: list(missing) for name, missing in outcome.lacking.items()},
+        **{name: getattr(outcome, name) for name in counts},
+        "verdicts": str(outcome.verdicts),
+        "report": str(outcome.report),
+    }
 
 
 def lines(outcome: Any, size: str, seconds: float) -> Iterator[str]:

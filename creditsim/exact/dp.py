@@ -117,8 +117,8 @@ def solve(mdp: TabularMDP, pi: np.ndarray, gamma: float | None = None, *, reward
         raise InputError("policy probabilities", f"shape {np.shape(pi)}", "(S, A) or (horizon, S, A)")
     discount = mdp.gamma if gamma is None else gamma
     sweep = prepare(mdp, discount, reward)
-    value = np.empty((mdp.horizon + 1, mdp.n_states))
-    value[0] = 0.0
+    # Not empty: moves that cannot happen are read with weight 0, and 0 times what memory held may be NaN.
+    value = np.zeros((mdp.horizon + 1, mdp.n_states))
     backward(sweep.place, sweep.weight, sweep.reward, sweep.order, table, *sweep.scratch(), value)
     return Solution(mdp, discount, table, value, sweep)
 

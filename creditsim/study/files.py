@@ -92,7 +92,8 @@ def read_file(path: Path) -> tuple[CellResult, dict[str, Any]]:
     if not _seal_holds(content):
         raise CorruptFileError(str(path), "a checksum that does not match", "a whole result file")
     try:
-        table = pq.read_table(pa.BufferReader(content))
+        # Not `read_table`: its threads may outlive the call and abort the interpreter at its exit (apache/arrow 34314).
+        table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
         facts = json.loads((table.schema.metadata or {})[_KEY])
         schema = int(facts["schema"])
     except (pa.ArrowException, KeyError, ValueError, TypeError) as error:

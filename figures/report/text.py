@@ -66,7 +66,7 @@ def p_value(value: float) -> str:
     return "< 10⁻⁹" if value < 1e-9 else f"= {number(value)}"
 
 
-_RELATIONS = {"equality": "= ", "<=": "≤ ", ">=": "≥ ", "monotone": "steps ≥ "}
+_RELATIONS = {"equality": "=\u00a0", "<=": "≤\u00a0", ">=": "≥\u00a0", "monotone": "steps ≥\u00a0"}
 
 
 def predicted(evidence: Any) -> str:
@@ -140,12 +140,11 @@ def detail_rows(detail: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping) and prefix and value and not any(_is_nested(v) for v in value.values()):
-        shown = [f"{str(name).replace('_', ' ')}: {number(v)}" for name, v in value.items()]
+        shown = [f"{name}: {number(v)}" for name, v in value.items()]
         yield prefix, "; ".join(shown[:_ENTRIES]) + (f"; … ({len(shown)} entries)" if len(shown) > _ENTRIES else "")
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            label = str(name).replace("_", " ")
-            yield from _flatten(f"{prefix} · {label}" if prefix else label, inner)
+            yield from _flatten(f"{prefix} · {name}" if prefix else str(name), inner)
     elif isinstance(value, (list, tuple)):
         shown = ", ".join(number(v) if not _is_nested(v) else "(…)" for v in value[:_ENTRIES])
         yield prefix, shown + (f", … ({len(value)} entries)" if len(value) > _ENTRIES else "")

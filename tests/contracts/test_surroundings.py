@@ -19,7 +19,7 @@ from creditsim.inventory import KINDS, entries
 from creditsim.mdp import SoftmaxPolicy
 from creditsim.registry import Registry
 from creditsim.sampling import TableSampler
-from creditsim.study.grid import build
+from creditsim.study.grid import variance_cells
 from creditsim.study.spec import VarianceStudy
 from creditsim.train import TrainConfig, train
 
@@ -41,7 +41,7 @@ told = {
     "train": digest(result.j, result.theta),
     "names": {kind: [entry.as_dict() for entry in entries(kind)] for kind in KINDS},
     "config": dump(TrainConfig(params=("env.length=2",))),
-    "cells": [cell.id for cell in build(VarianceStudy())] if len(sys.argv) > 1 else [],
+    "cells": [cell.id for cell in variance_cells(VarianceStudy(estimators=("grpo", "rloo"), environments=("chain@tiny",)))],
 }
 print(json.dumps(told, sort_keys=False))
 """

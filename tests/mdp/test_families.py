@@ -55,7 +55,8 @@ def reached(mdp: TabularMDP) -> np.ndarray:
 
 def test_the_families_promised_are_there() -> None:
     promised = {
-        "aliased", "answers", "chain", "layered", "lock", "loop", "random", "stopping", "tokens", "tree",
+        "aliased", "answers", "chain", "grid", "layered", "lock", "loop", "random", "stopping", "tokens", "trap",
+        "tree",
     }  # fmt: skip
     assert promised <= set(FAMILIES.names())
 
@@ -97,7 +98,7 @@ def test_rows_are_distributions(name: str, size: str) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", ["aliased", "answers", "chain", "loop", "stopping", "tokens", "tree"])
+@pytest.mark.parametrize("name", ["aliased", "answers", "chain", "loop", "stopping", "tokens", "trap", "tree"])
 def test_no_state_is_out_of_reach(name: str, size: str) -> None:
     assert reached(make(f"{name}@{size}")).all()
 
@@ -193,6 +194,12 @@ BAD = [
     ("tokens", {"tokens": 0}, "tokens: got 0"),
     ("layered", {"width": 2, "branching": 3}, "branching: got 3"),
     ("layered", {"layers": 0}, "layers: got 0"),
+    ("trap", {"length": 0}, "length: got 0, allowed a whole number >= 1"),
+    ("trap", {"pit": "sty"}, r"pit: got 'sty', allowed stay \| end; nearest: stay"),
+    ("trap", {"slip": 2.0}, "slip: got 2.0"),
+    ("grid", {"width": 1}, "width: got 1, allowed a whole number >= 2"),
+    ("grid", {"height": 1.5}, "height: got 1.5"),
+    ("grid", {"slip": -1.0}, "slip: got -1.0"),
 ]
 
 
@@ -321,3 +328,29 @@ def test_layered_states_are_met_once() -> None:
     assert ((solution.occupancy > 0).sum(axis=0) <= 1).all()
     np.testing.assert_allclose(solution.occupancy.sum(axis=1), 1.0, atol=1e-12)
     assert solution.truncation == 0.0
+
+
+def test_trap_is_entered_for_nothing_and_never_left() -> None:
+    mdp = make("trap", length=3, horizon=9)
+    pi = SoftmaxPolicy.uniform(mdp)
+    solution = solve(mdp, pi.probabilities(mdp))
+    assert solution.j == pytest.approx(0.5**3, abs=1e-15)
+    assert not solution.value[:, 4].any() and not mdp.reward[4].any()
+    assert set(mdp.successor[4].ravel()) == {4} and not mdp.terminal[4]
+    assert make("trap", pit="end").terminal[4]
+    assert optimal(make("trap", length=3, slip=0.1)).j == pytest.approx(0.9**3, abs=1e-15)
+    # Falling costs nothing at once: the reward of either first action is the same.
+    assert not mdp.reward[0].any()
+
+
+def test_grid_pays_at_the_far_corner_and_its_key_comes_first() -> None:
+    assert optimal(make("grid", width=4, height=3, horizon=5)).j == 1.0
+    assert optimal(make("grid", width=4, height=3, horizon=4)).j == 0.0
+    # With the key in the corner below: height - 1 down, then width - 1 right.
+    assert optimal(make("grid", width=4, height=3, key=True, horizon=5)).j == 1.0
+    keyed = make("grid", width=3, height=3, key=True, horizon=6)
+    assert keyed.n_states == 18
+    assert not np.isin(keyed.successor[:8], (8, 17)).any()
+    assert set(np.argwhere(keyed.reward > 0)[:, 0]) == {14, 16}
+    assert reached(keyed)[17]
+    assert optimal(make("grid", width=2, height=2, horizon=2, slip=0.5)).j == pytest.approx(0.25, abs=1e-15)

@@ -36,7 +36,7 @@ def calls(mdp: TabularMDP, number: int, *, replicates: int = 1, groups: int = 1,
 
 
 class Reference:
-    """Algorithm 1 with lists and dicts for one task: predicts where the next branch group stands and how large it is."""
+    """Algorithm 1 with lists and dicts for one task: where the next branch group stands, how large it is."""
 
     def __init__(self, g: int, alpha: float, xi: float, zeta: float, omega: float, cap: int, horizon: int) -> None:
         self.g, self.alpha, self.xi, self.zeta, self.omega = g, alpha, xi, zeta, omega

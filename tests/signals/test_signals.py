@@ -150,7 +150,7 @@ def test_invalid_action_looks_rows_up() -> None:
 
 
 def test_registry_says_what_each_signal_needs_and_makes() -> None:
-    assert SIGNALS.names() == ["critic", "invalid_action", "oracle_value"]
+    assert SIGNALS.names() == ["critic", "invalid_action", "oracle_value", "state_score"]
     for part in SIGNALS:
         assert part.summary
         assert part.makes

@@ -56,17 +56,14 @@ def history(total: list[int], success: list[int], clock: int = 2) -> dict[str, n
 def test_trap_numbers_of_the_spec() -> None:
     """A(good) = +0.248 before the tenth failure of the dead state, -0.000 (negative) after it."""
     branch = one_step([S] * 4, [GOOD, GOOD, DEAD, DEAD])
-    # Good is solved by half of its paths; alpha ln t = 25 makes its score e^-12.5.
-    t = round(math.exp(0.5))
-    past = {"good": (50, 25), "t": 2}
+    # Good is solved by half of its paths, so at t = 2 it scores 2^-25.
     credit = {}
     for failures in (9, 10):
-        state = {**state_of(), **history([50, past["good"][0], failures], [25, past["good"][1], 0], past["t"])}
+        state = {**state_of(), **history([50, 50, failures], [25, 25, 0])}
         columns, _ = run(branch, state, learn=False)
         reward = columns["step_reward"]
         credit[failures] = reward - reward.mean()
         assert reward[0] - reward[2] == pytest.approx(0.497 if failures == 9 else 0.0, abs=5e-4)
-    assert t == 2
     assert credit[9][0] == pytest.approx(0.248, abs=5e-4) and credit[9][2] == pytest.approx(-0.248, abs=5e-4)
     w, s_good = 0.5 * math.exp(-5.0), math.exp(-50 * math.log(2) * 25 / (50 + 1e-6))
     assert credit[10][0] == pytest.approx(-(0.5 - w) * s_good / 2, rel=1e-6)

@@ -37,7 +37,7 @@ def rank_by_variance(evidence: Mapping[str, Mapping[str, Any]]) -> str:
     return (
         f"No: of {found['pairs']} pairs of estimators whose raw gradient variance differs, "
         f"{found['pairs_ranked_otherwise']} rank the other way round once both have the same signal; and of the "
-        f"expected order of baselines {found['held']} of {found['links']} links hold at groups of eight in {found['settings']} "
-        f"settings (failing: {broken or 'none'}; largest ratio {worst:.2f}), while at groups of two leave-one-out is "
-        f"noisier than no baseline in {found['no_baseline_quieter_at_two']}."
+        f"expected order of baselines {found['held']} of {found['links']} links hold at groups of eight in "
+        f"{found['settings']} settings (failing: {broken or 'none'}; largest ratio {worst:.2f}), while at groups of "
+        f"two leave-one-out is noisier than no baseline in {found['no_baseline_quieter_at_two']}."
     )

@@ -72,5 +72,7 @@ def positive(name: str, value: float) -> float:
 def at_least(name: str, value: float, low: float, high: float = math.inf) -> float:
     """Return a number in [low, high]; InputError otherwise."""
     if not low <= value <= high:
-        raise InputError(name, value, f"a number >= {low:g}" if high == math.inf else f"a number in [{low:g}, {high:g}]")
+        raise InputError(
+            name, value, f"a number >= {low:g}" if high == math.inf else f"a number in [{low:g}, {high:g}]"
+        )
     return float(value)

@@ -45,7 +45,9 @@ def _run(out, arms, plan, params, scratch):
     binary=True,
     presets={"log": {"c": 0.0}},
 )
-def three_spo_forced(bandit: Bandit, *, alpha: float = 50.0, c: float = 0.5, gap: float | None = None) -> tuple[float, ...]:
+def three_spo_forced(
+    bandit: Bandit, *, alpha: float = 50.0, c: float = 0.5, gap: float | None = None
+) -> tuple[float, ...]:
     """Draw an arm from (1 - e_t) q_a + e_t / K with q of `3spo_proportional` and e_t = min(1, c K / (gap^2 t)).
 
     `gap` defaults to the bandit's own smallest gap at the lower end, which a real learner does not know. c = 0 (preset

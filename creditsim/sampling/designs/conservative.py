@@ -34,7 +34,7 @@ def conservative(
     mix: Mix = "step",
     kept: float = 0.9,
     known: bool = False,
-) -> tuple[Rollouts, State]:
+) -> tuple[Rollouts, dict[str, np.ndarray]]:
     """Play the optimistic policy as much as keeps the expected return above a share `kept` of the baseline's.
 
     With bar = kept * V^b and L_j the lower bound on the value of candidate j (optimistic in j steps, baseline in the

@@ -53,6 +53,8 @@ def optimistic_planning(
     formula); the Bernstein form of the bonus follows UCBVI (Azar et al. 2017).
     """
     choose("first", first, ("baseline", "optimistic"))
+    if not scale >= 0:
+        raise InputError("scale", scale, "a number >= 0")
     model = Model.of(state)
     replicates, (places, actions, _) = policy.theta.shape[0], model.shape
     if policy.theta.shape[1] != places * actions:
@@ -79,9 +81,7 @@ def pessimistic_policy(model: Model, counts: np.ndarray, *, delta: float = 0.1, 
     return (np.arange(model.shape[1]) == chosen[:, :, None]).astype(np.float64)
 
 
-def _best(
-    model: Model, counts: np.ndarray, sign: float, delta: float, scale: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _best(model: Model, counts: np.ndarray, sign: float, delta: float, scale: float) -> tuple[np.ndarray, np.ndarray]:
     from creditsim.updates.planning.kernels import best
 
     value = np.empty((counts.shape[0], model.shape[0]))
@@ -107,8 +107,6 @@ def _certify(
 ) -> np.ndarray:  # fmt: skip
     from creditsim.updates.planning.kernels import certify
 
-    if scale < 0:
-        raise InputError("scale", scale, "a number >= 0")
     replicates, (places, actions, _) = counts.shape[0], model.shape
     other = np.ascontiguousarray(np.broadcast_to(baseline, (replicates, places, actions)), np.float64)
     lower = np.empty((replicates, hand_over.shape[0]))
