@@ -39,8 +39,6 @@ class TrainConfig:
     """Number of the first replicate: runs 8 to 15 of 16 are replicates=8, first_replicate=8."""
     updates: int = 50
     """Updates of the policy in each run."""
-    transitions: int | None = None
-    """Stop earlier, once every run has drawn this many rows; default: make all updates."""
     groups: int = 4
     """Groups (tasks, start states) in the batch of one update."""
     group_size: int = 8
@@ -51,6 +49,8 @@ class TrainConfig:
     """Seed of all random numbers."""
     threads: int | None = None
     """Threads of the sampler; results do not depend on it. Default: all."""
+    transitions: int | None = None
+    """Stop earlier, once every run has drawn this many rows; default: make all updates."""
 
     def check(self) -> None:
         """Raise an InputError for a number that no run can have; names are checked where they are looked up."""

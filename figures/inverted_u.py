@@ -20,9 +20,9 @@ ALPHA, LIMITS = "3spo.inverted-u-alpha", "3spo.default-truncation"
 def inverted_u(results: Mapping[str, Data]) -> Figure:
     """Exact success of the policy on a chain after equal numbers of transitions, mean over replicates with 95 %
     intervals (Student's t); the value the paper found best is filled. Left: over alpha, without truncation. The paper
-    reports a maximum at 50 between 35 and 70; here the smallest alpha is best, because from about 10 on a state that has had a
-    success gets one branch and no update. Right: over the truncation (xi, zeta) at alpha = 50, where the four do not
-    differ. The two panels are after different numbers of transitions.
+    reports a maximum at 50 between 35 and 70; here the smallest alpha is best, because from about 10 on a state that
+    has had a success gets one branch and no update. Right: over the truncation (xi, zeta) at alpha = 50, where the
+    four do not differ. The two panels are after different numbers of transitions.
     """
     sketch, (left, right) = new(1, 2, height=2.4, sharey=True)
     for axis, name, chosen in ((left, ALPHA, ("alpha", 50.0)), (right, LIMITS, ("xi", 10.0))):

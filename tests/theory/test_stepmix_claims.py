@@ -119,4 +119,4 @@ def test_curves_are_those_of_the_run() -> None:
     assert drawn["value"] == pytest.approx(np.median(each, axis=1))
     assert drawn["least"] == pytest.approx(each.min(axis=1))
     assert (drawn["low"] <= drawn["regret"]).all() and (drawn["regret"] <= drawn["high"]).all()
-    assert [number_of_runs(Trial(size, ALPHA, 0)) for size in ("quick", "standard")] == [40, 40]
+    assert [number_of_runs(Trial(size, ALPHA, 0)) for size in ("quick", "standard", "full")] == [40, 100, 200]

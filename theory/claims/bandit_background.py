@@ -16,15 +16,14 @@ from creditsim.stats.verdict import Evidence, equality, inequality
 from theory.claim import Trial, claim
 
 WIDE = bernoulli((0.9, 0.6))
+FAR = bernoulli((0.9, 0.5))
 NARROW = bernoulli((0.7, 0.5))
 
 
-def _check_bound(trial: Trial, rule: str, bound: Any, **params: float) -> Evidence:
+def _check_bound(trial: Trial, rule: str, bound: Any) -> Evidence:
     horizon, replications = trial.pick(3000, 30_000, 300_000), trial.pick(300, 1000, 2000)
     times = np.unique(np.geomspace(10, horizon, 8).round().astype(int))
-    run = simulate(
-        WIDE, rule, horizon=horizon, replications=replications, seed=trial.seed, record_times=times, **params
-    )  # fmt: skip
+    run = simulate(WIDE, rule, horizon=horizon, replications=replications, seed=trial.seed, record_times=times)  # fmt: skip
     line = bound(WIDE, times)
     band = curve(run, "waste", alpha=trial.alpha)
     trial.table(time=times, waste=band.mean, low=band.low, high=band.high, bound=line)
@@ -45,9 +44,9 @@ def ucb1_bound(trial: Trial) -> Evidence:
     return _check_bound(trial, "ucb1", ucb1_pulls)
 
 
-@ucb1_bound.broken("an exploration term a thousand times smaller")
+@ucb1_bound.broken("allocate uniformly")
 def _(trial: Trial) -> Evidence:
-    return _check_bound(trial, "ucb1", lambda bandit, times: ucb1_pulls(bandit, times) / 4.0, width=2e-6)
+    return _check_bound(trial, "uniform", ucb1_pulls)
 
 
 def _check_kl(trial: Trial, rule: str) -> Evidence:
@@ -69,33 +68,34 @@ def _(trial: Trial) -> Evidence:
 
 
 def _check_optimal(trial: Trial, rule: str) -> Evidence:
-    first, last = trial.pick((300, 10_000), (1000, 100_000), (3000, 1_000_000))
+    horizon = trial.pick(3000, 30_000, 300_000)
     run = simulate(
-        WIDE, rule, horizon=last, replications=trial.pick(400, 1000, 2000), seed=trial.seed,
-        record_times=np.geomspace(first, last, 9).round().astype(int),
+        FAR, rule, horizon=horizon, replications=trial.pick(800, 1500, 3000), seed=trial.seed,
+        record_times=np.unique(np.geomspace(10, horizon, 9).round().astype(int)),
     )  # fmt: skip
-    line = lai_robbins(WIDE, waste=True)
+    line = lai_robbins(FAR, waste=True)
     band = curve(run, "waste", alpha=trial.alpha)
     trial.table(time=run.times, waste=band.mean, low=band.low, high=band.high, lai_robbins=line * np.log(run.times))
-    slope = (run.waste[:, -1] - run.waste[:, 0]) / math.log(last / first) / line
+    ratio = run.waste[:, -1] / (line * math.log(horizon))
 
     def interval(alpha: float) -> Interval:
-        return t_interval(slope.size, slope.mean(), slope.var(ddof=1), alpha=alpha)
+        return t_interval(ratio.size, ratio.mean(), ratio.var(ddof=1), alpha=alpha)
 
-    # A quarter: terms of order sqrt(ln T) still move the slope at these horizons; UCB1's is seven times the line.
-    return equality(interval, 1.0, margin=0.25, alpha=trial.alpha, detail={"ratio": float(slope.mean())})
+    # A quarter: the limit is approached from below, and slowly, like 1 / sqrt(ln T).
+    by_time = band.mean / (line * np.log(run.times))
+    return equality(interval, 1.0, margin=0.25, alpha=trial.alpha, detail={"ratio": by_time, "time": run.times})
 
 
 @claim("kl-ucb.lai-robbins", paper="KL-UCB", source="notes", kind="convergence")
 def kl_ucb_optimal(trial: Trial) -> Evidence:
-    """KL-UCB reaches the Lai-Robbins bound: its pulls of a wrong arm per ln T, times d(p, p*), -> 1.
+    """KL-UCB reaches the Lai-Robbins bound: E[pulls of a wrong arm] / (ln T / d(p, p*)) -> 1.
 
-    Slope of the mean over the last decades, within a quarter; success 0.9 and 0.6.
+    Within a quarter of 1 at the horizon, and rising; success 0.9 and 0.5.
     """
     return _check_optimal(trial, "kl_ucb")
 
 
-@kl_ucb_optimal.broken("UCB1, whose slope is 2/gap^2")
+@kl_ucb_optimal.broken("UCB1, which pulls a wrong arm about 2 ln T / gap^2 times")
 def _(trial: Trial) -> Evidence:
     return _check_optimal(trial, "ucb1")
 

@@ -40,7 +40,7 @@ def _(trial: Trial) -> Evidence:
 def _check_price(trial: Trial, kept: Callable[[float], float]) -> Evidence:
     parts = {}
     for place in places(trial)[: trial.pick(2, 4, 9)]:
-        few = trial.pick(16, 40, 64)
+        few = trial.pick(16, 24, 48)
         found = [runs(trial, place, "stepmix", kept=kept(slack), replicates=few) for slack in SLACKS]
         free = runs(trial, place, "ucbvi", replicates=few)
         cautious = np.array([run.cautious for run in found], float)

@@ -248,7 +248,7 @@ COMPARED = (
 
 
 def _check_below(trial: Trial, rule: str) -> Evidence:
-    horizon, replications = trial.pick(10_000, 10_000, 100_000), trial.pick(200, 1000, 2000)
+    horizon, replications = trial.pick(5000, 10_000, 100_000), trial.pick(150, 1000, 2000)
     slope = lai_robbins(bernoulli(ARMS), "min", waste=True)
     times = np.unique(np.geomspace(1, horizon, 25).round().astype(int))
     # Compiling a kernel costs more than this table: the quick run compares four rules, the others all.
@@ -260,7 +260,7 @@ def _check_below(trial: Trial, rule: str) -> Evidence:
             rule=other, time=times, mean=band.mean, low=np.maximum(band.low, 0.0), high=band.high, median=band.median,
             lai_robbins=slope * np.log(times), locked=run.lock_in,
         )  # fmt: skip
-    run = allocate(trial, rule, horizon, 4 * replications, record_times=[horizon])
+    run = allocate(trial, rule, horizon, 2 * replications, record_times=[horizon])
     line = 0.5 * slope * math.log(horizon)
     below = int((run.waste[:, -1] <= line).sum())
     return inequality(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -231,11 +232,15 @@ def _check_trap(trial: Trial, truncated: float, sign: float) -> Evidence:
     return conditional(inside, outside, note="Inside: up to nine failures of the pit. Outside: from the tenth on.")
 
 
+@cache
+def _groups_at_the_pit() -> tuple[TabularMDP, Rollouts, np.ndarray]:
+    mdp = make("trap", length=2, horizon=4)
+    return mdp, *enumerate_design("dfs", mdp, SoftmaxPolicy.uniform(mdp), group_size=GROUP, adaptive=False)
+
+
 def trap_drift(alpha: float, failures: int, truncated: float, sign: float) -> float:
     """Expected derivative by the pit's logit at the start of a corridor of two, over all groups of four branches."""
-    mdp = make("trap", length=2, horizon=4)
-    policy = SoftmaxPolicy.uniform(mdp)
-    rollouts, probability = enumerate_design("dfs", mdp, policy, group_size=GROUP, adaptive=False)
+    mdp, rollouts, probability = _groups_at_the_pit()
     # Observations: start, next on the way, goal, pit.
     state = _known(mdp, np.array([50, 50, 25, failures]), np.array([25, 25, 25, 0]), 50, rollouts.n_batches)
     columns, _ = SIGNALS.bind("state_score", alpha=alpha, learn=False, truncated=truncated)(rollouts, state)
