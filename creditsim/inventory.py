@@ -21,6 +21,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "signals": ("creditsim.signals.base", "SIGNALS"),
     "updates": ("creditsim.updates.base", "UPDATES"),
     "losses": ("creditsim.updates.losses", "LOSSES"),
+    "rules": ("creditsim.bandits.rules.base", "RULES"),
 }
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Config:
-    """List estimators, environments, methods, designs, signals, updates or losses."""
+    """List estimators, environments, methods, designs, signals, updates, losses or bandit rules."""
 
     kind: str
-    """estimators | environments | methods | designs | signals | updates | losses"""
+    """estimators | environments | methods | designs | signals | updates | losses | rules"""
     json: bool = False
     """Print JSON, for scripts."""
 

@@ -44,14 +44,14 @@ def three_spo_gui(
     lambda_0: float = 1.0,
     alpha: float = 0.1,
     period: float = 1000.0,
-    xi: float = math.inf,
+    xi: float | None = None,
     group: int = 8,
 ) -> tuple[float, ...]:
     """Draw an arm in proportion to n_a = max(1, floor(group sigmoid(S_a))), S_a = exp(-lambda(t) p_a).
 
-    lambda(t) = lambda_0 (1 - exp(-alpha t / period)); S_a = 0 once xi failures were seen (infinity: never). With group
+    lambda(t) = lambda_0 (1 - exp(-alpha t / period)); S_a = 0 once xi failures were seen (None: never). With group
     8 every n_a is 4 or 5, so the rule stays close to uniform. Success rates as in `3spo_proportional`: objective "min".
     Errors: InputError for lambda_0, alpha, period <= 0, xi < 1, group < 1.
     """
     first = positive("lambda_0", lambda_0), positive("alpha", alpha), positive("period", period)
-    return (*first, at_least("xi", xi, 1.0), at_least("group", group, 1.0))
+    return (*first, math.inf if xi is None else at_least("xi", xi, 1.0), at_least("group", group, 1.0))
