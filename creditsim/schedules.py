@@ -37,14 +37,15 @@ class Schedule:
 
 def as_schedule(value: Any, field: str) -> Any:
     """Turn a table {start, end[, shape]} into a Schedule and leave every other value as it is."""
-    if not (isinstance(value, Mapping) and {"start", "end"} <= set(value)):
+    if not (isinstance(value, Mapping) and {"start", "end"} & set(value)):
         return value
     extra = sorted(set(value) - _KEYS)
     if extra:
         raise InputError(field, f"a schedule with {extra[0]!r}", "start, end and shape")
     for key in ("start", "end"):
-        if isinstance(value[key], bool) or not isinstance(value[key], (int, float)) or not math.isfinite(value[key]):
-            raise InputError(f"{field} {key}", repr(value[key]), "a finite number")
+        end = value.get(key)
+        if isinstance(end, bool) or not isinstance(end, (int, float)) or not math.isfinite(end):
+            raise InputError(f"{field} {key}", "nothing" if end is None else repr(end), "a finite number")
     shape = choose(f"{field} shape", value.get("shape", "linear"), _SHAPES)
     return Schedule(float(value["start"]), float(value["end"]), "linear" if shape == "linear" else "cosine")
 

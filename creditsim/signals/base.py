@@ -1,4 +1,4 @@
-"""Registration of process signals, and the what they share."""
+"""Registration of process signals, and what they share."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def critic(
     context = rollouts.column("context", "critic")
     after = context_of_state[rollouts.column("next_state", "critic")]
     shape = (state_table(state, "replicate", "critic").shape[0], int(context_of_state.max()) + 1)
-    table = state.get("critic_value", np.full(shape, initial))
+    table = state.get("critic_value", np.full(shape, float(initial)))
     batch = rollouts.batch_rows
     value = table[batch, context]
     next_value = np.zeros(rollouts.n_rows)

@@ -263,3 +263,11 @@ def test_wrong_numbers_are_one_line(call: Callable[[], Any], line: str) -> None:
     with pytest.raises(InputError) as error:
         call()
     assert str(error.value).startswith(line) and "\n" not in str(error.value)
+
+
+def test_a_whole_number_may_be_the_critics_first_value() -> None:
+    # An integer table cannot take the mean of returns in place.
+    rollouts, learner = drawn(2)
+    state = loop_state(learner, "context_of_state")
+    whole, real = (critic(rollouts, state, initial=initial)[1]["critic_value"] for initial in (1, 1.0))
+    assert np.array_equal(whole, real) and whole.dtype == np.float64
