@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ast
 import copy
-import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -105,19 +105,26 @@ def _operators(tree: ast.AST) -> Iterator[tuple[Any, str, int | None]]:
 
 
 @contextmanager
-def at_most(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError where the block takes more processor time than that: some mutants never end."""
+def at_most(lines: int = 500_000) -> Iterator[None]:
+    """Raise TimeoutError where mutants run more lines than that: some never end. Lines of other code do not count."""
+    left = lines
 
-    def stop(*_: Any) -> None:
-        raise TimeoutError
+    def count(_: FrameType, event: str, __: Any) -> Any:
+        nonlocal left
+        left -= event == "line"
+        if left < 0:
+            raise TimeoutError
+        return count
 
-    before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    def enter(frame: FrameType, _: str, __: Any) -> Any:
+        return count if frame.f_code.co_filename.startswith("<mutant of") else None
+
+    before = sys.gettrace()
+    sys.settrace(enter)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
-        signal.signal(signal.SIGVTALRM, before)
+        sys.settrace(before)
 
 
 def arithmetic(module: ModuleType) -> list[Place]:

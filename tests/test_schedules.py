@@ -37,7 +37,7 @@ def test_resolve_gives_numbers_to_parts() -> None:
     assert resolve(params, 0, 1) == {"rate": 1.0, "gamma": 0.9}
 
 
-@pytest.mark.parametrize("value", [0.5, "word", {"a": 1}, {"start": 1.0}, [1, 2], None])
+@pytest.mark.parametrize("value", [0.5, "word", {"a": 1}, {"first": 1.0}, [1, 2], None])
 def test_other_values_pass(value: object) -> None:
     assert as_schedule(value, "x") is value
 
@@ -47,6 +47,8 @@ def test_other_values_pass(value: object) -> None:
     [
         ({"start": 1, "end": 0, "shap": "linear"}, "a schedule with 'shap'"),
         ({"start": "a", "end": 0}, "x start: got 'a'"),
+        ({"start": 1.0}, "x end: got nothing, allowed a finite number"),
+        ({"end": 0.0, "shape": "linear"}, "x start: got nothing"),
         ({"start": 1, "end": math.inf}, "x end: got inf"),
         ({"start": True, "end": 0}, "x start: got True"),
         ({"start": 1, "end": 0, "shape": "linaer"}, "nearest: linear"),

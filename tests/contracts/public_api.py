@@ -128,7 +128,9 @@ def _calls(old: Signature | None, new: Signature | None) -> list[str]:
     catches = any(kind == "VAR_KEYWORD" for _, kind, _ in new)
     for name, kind, default in old:
         if name not in now:
-            told += [] if (catches and kind == "KEYWORD_ONLY") or kind.startswith("VAR") else [f"parameter {name} is gone"]
+            told += (
+                [] if (catches and kind == "KEYWORD_ONLY") or kind.startswith("VAR") else [f"parameter {name} is gone"]
+            )
         elif default and not now[name][1]:
             told.append(f"parameter {name} needs a value now")
         elif kind == "POSITIONAL_OR_KEYWORD" and now[name][0] == "KEYWORD_ONLY":

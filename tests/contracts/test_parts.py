@@ -206,8 +206,6 @@ def test_methods_are_made_of_registered_parts(name: str) -> None:
     assert list(method.described()) == ["design", "signals", "estimator", "update"]
 
 
-
-
 def weaker(label: str) -> int:
     return EVIDENCE.index(label)  # pyright: ignore[reportArgumentType] # checked to be one
 
@@ -220,7 +218,9 @@ def upgraded(method: Method) -> list[str]:
         "estimator": [ESTIMATORS[parse_spec(method.estimator.spec)[0]]],
         "update": [UPDATES[parse_spec(method.update.spec)[0]]],
     }
-    return [kind for kind, each in parts.items() for part in each if weaker(method.evidence[kind]) < weaker(part.evidence)]
+    return [
+        kind for kind, each in parts.items() for part in each if weaker(method.evidence[kind]) < weaker(part.evidence)
+    ]
 
 
 @pytest.mark.parametrize("name", METHODS.names())

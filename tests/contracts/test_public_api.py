@@ -1,5 +1,7 @@
-"""What users import stays: nothing of the snapshot is gone or called another way (`python tests/contracts/public_api.py`
-writes a new one after a change that is meant; additions need none)."""
+"""What users import stays: nothing of the snapshot is gone or called another way.
+
+`python tests/contracts/public_api.py` writes a new one after a change that is meant; additions need none.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may not stand in the sources: unsafe calls, prints, sizes that no one can read. Looked for in syntax, not text."""
+"""What may not stand in the sources: unsafe calls, prints, files too long to read. By syntax, not text."""
 
 from __future__ import annotations
 

@@ -34,6 +34,7 @@ steps = Rollouts.from_steps(
     step=rollouts.step, observation=words, reward=rollouts.reward,
 )
 result = train(TrainConfig(method="gigpo", env="loop@tiny", updates=2, replicates=2, groups=2, threads=1))
+study = VarianceStudy(estimators=("grpo", "rloo"), environments=("chain@tiny",))
 told = {
     "rollouts": digest(rollouts.offsets, rollouts.action, rollouts.reward),
     "labels": [steps.labels["observation"].tolist(), steps.observation.tolist()],
@@ -41,7 +42,7 @@ told = {
     "train": digest(result.j, result.theta),
     "names": {kind: [entry.as_dict() for entry in entries(kind)] for kind in KINDS},
     "config": dump(TrainConfig(params=("env.length=2",))),
-    "cells": [cell.id for cell in variance_cells(VarianceStudy(estimators=("grpo", "rloo"), environments=("chain@tiny",)))],
+    "cells": [cell.id for cell in variance_cells(study)],
 }
 print(json.dumps(told, sort_keys=False))
 """

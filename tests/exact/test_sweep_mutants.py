@@ -63,7 +63,7 @@ def by_definition(mdp: TabularMDP, pi: np.ndarray, many: np.ndarray) -> Tables:
         def value(s: int, n: int) -> float:
             if n == 0 or mdp.terminal[s]:
                 return 0.0
-            return sum(float(table[s, a]) * q_of(s, a, n, value) for a in np.flatnonzero(mdp.mask[s]))
+            return sum(float(table[s, a]) * q_of(s, int(a), n, value) for a in np.flatnonzero(mdp.mask[s]))
 
         return value
 
@@ -119,7 +119,7 @@ def computed(mdp: TabularMDP) -> Tables:
 def holds() -> bool:
     """Whether the exact answers are those of the definition; an error of any kind is a no."""
     try:
-        with at_most(1.0), warnings.catch_warnings():
+        with at_most(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for mdp, wanted in WANTED:
                 got = computed(mdp)

@@ -1,4 +1,4 @@
-"""TabularMDP on random tables: sweep orders by search, values by linear algebra, and each check against its own fault."""
+"""TabularMDP on random tables: sweep orders by search, values by linear algebra, each check by its own fault."""
 
 from __future__ import annotations
 
@@ -172,7 +172,9 @@ def test_rows_nobody_acts_in_may_hold_anything(given_table: dict[str, Any]) -> N
     assert np.array_equal(solve(other, pi).occupancy, solve(mdp, pi).occupancy)
 
 
-@pytest.mark.parametrize("name", [n for n in FAMILIES.names() if FAMILIES[n].function.__module__.startswith("creditsim")])
+@pytest.mark.parametrize(
+    "name", [n for n in FAMILIES.names() if FAMILIES[n].function.__module__.startswith("creditsim")]
+)
 def test_renaming_states_changes_no_value(name: str) -> None:
     """Every family with its states in another order: the same J, occupancies and gradients up to the names."""
     mdp = make(f"{name}@tiny", gamma=0.9)

@@ -1,4 +1,4 @@
-"""Laws of `extend` and of the designs on random MDPs: truth of every row, order of growth, what each design promises."""
+"""Laws of `extend` and of the designs on random MDPs: truth of every row, order of growth, what designs promise."""
 
 from __future__ import annotations
 

@@ -252,7 +252,10 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: ScoreRule(schedule="lgo"), "schedule: got 'lgo', allowed log | saturating; nearest: log"),  # pyright: ignore[reportArgumentType]
     (lambda: branches(0.5, 0), "group_size: got 0"),
     (lambda: branches(0.5, 2, "floor"), "allocation: got 'floor'"),  # pyright: ignore[reportArgumentType]
-    (lambda: state_score(episodes([[0.0]], [[0]], [1]), {"replicate": np.array([0])}, omega=-1.0), "signal state_score"),
+    (
+        lambda: state_score(episodes([[0.0]], [[0]], [1]), {"replicate": np.array([0])}, omega=-1.0),
+        "signal state_score",
+    ),
     (lambda: state_score(episodes([[0.0]], [[0]], [1]), {}), "signal state_score: got a state without 'replicate'"),
     (lambda: critic(drawn(0)[0], {"replicate": np.arange(2)}), "signal critic: got a state without 'context_of_state'"),
 ]

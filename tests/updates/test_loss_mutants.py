@@ -177,12 +177,16 @@ def holds() -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return all(
-                apart(name, options, aggregation, cases, [0, 1]) < 1e-9
-                for cases in FIXED
-                for name, options in SETTINGS
-                for aggregation in (AGGREGATIONS if name == "ppo" else AGGREGATIONS[:1])
-            ) and all(map(metrics_hold, FIXED)) and nothing_holds()
+            return (
+                all(
+                    apart(name, options, aggregation, cases, [0, 1]) < 1e-9
+                    for cases in FIXED
+                    for name, options in SETTINGS
+                    for aggregation in (AGGREGATIONS if name == "ppo" else AGGREGATIONS[:1])
+                )
+                and all(map(metrics_hold, FIXED))
+                and nothing_holds()
+            )
     except Exception:
         return False
 
@@ -201,9 +205,9 @@ def changed(module: ModuleType, make: Callable[[], ModuleType]) -> Iterator[None
         made = make()
     finally:
         base.loss = real
-    homes = [clipped, score] if module is base else []
+    homes: list[Any] = [clipped, score] if module is base else []
     for home in homes:
-        home.Rows = made.Rows  # pyright: ignore[reportAttributeAccessIssue] # put back below
+        home.Rows = made.Rows
     LOSSES._parts.update({name: replace(parts[name], function=function) for name, function in functions.items()})
     try:
         yield
