@@ -67,7 +67,7 @@ def _ours(rule: str, horizon: int, threads: int) -> Callable[[], object]:
 
 @line("UCB1, 1 thread", _NUMPY, target=12)
 def ucb1() -> Rounds:
-    return compare(_ours("ucb1", 2000, 1), _numpy(_ucb1, 2000))
+    return compare(_ours("ucb1", 5000, 1), _numpy(_ucb1, 5000))
 
 
 @line("KL-UCB, 1 thread", _NUMPY, target=6)
@@ -77,12 +77,12 @@ def kl_ucb() -> Rounds:
 
 @line("Thompson sampling, 1 thread", _NUMPY, target=1.8)
 def thompson() -> Rounds:
-    return compare(_ours("thompson", 500, 1), _numpy(_thompson, 500))
+    return compare(_ours("thompson", 1000, 1), _numpy(_thompson, 1000))
 
 
 @line("Thompson sampling, 2 threads", _NUMPY, target=3)
 def thompson_in_two() -> Rounds:
-    return compare(_ours("thompson", 500, 2), _numpy(_thompson, 500))
+    return compare(_ours("thompson", 1000, 2), _numpy(_thompson, 1000))
 
 
 @line("every bandit rule, 1000 x 10^4 pulls, 2 threads", "", value="seconds", target=60)

@@ -62,6 +62,7 @@ class Part:
             if name not in params:
                 allowed = " | ".join(params) or "no parameters"
                 raise UnknownNameError(f"{self.kind} {self.name} parameter", repr(name), allowed, nearest(name, params))
+            _check_kind(f"{self.kind} {self.name} parameter {name}", self.defaults[name], overrides[name])
         params |= overrides
         missing = [name for name, value in params.items() if value is inspect.Parameter.empty]
         if missing:
@@ -165,6 +166,26 @@ class Registry(Generic[P]):
             module = importlib.import_module(package)
             for info in pkgutil.iter_modules(module.__path__):
                 importlib.import_module(f"{package}.{info.name}")
+
+
+_CONTAINERS = (str, list, tuple, dict)
+_PLAIN = (int, float, *_CONTAINERS)
+
+
+def _check_kind(field: str, default: Any, value: Any) -> None:
+    """Refuse a value of another kind than the default's; schedules and optional values are the part's own affair."""
+    if not isinstance(default, (bool, int, float, str)) or value is None:
+        return
+    if isinstance(default, str):
+        refused, kind = isinstance(value, (bool, int, float, list, tuple, dict)), "text"
+    elif isinstance(default, bool):
+        refused, kind = not isinstance(value, bool) and isinstance(value, _PLAIN), "true or false"
+    elif isinstance(default, int):
+        refused, kind = isinstance(value, (bool, float, *_CONTAINERS)), "a whole number"
+    else:
+        refused, kind = isinstance(value, (bool, *_CONTAINERS)), "a number"
+    if refused:
+        raise InputError(field, repr(value), kind)
 
 
 def _same_function(a: Callable[..., Any], b: Callable[..., Any]) -> bool:

@@ -16,7 +16,7 @@ LOCKED, CONCENTRATION = "3spo.lock-in", "3spo.concentration"
 
 @figure("lock_in", title="With bandit feedback the wrong arm may keep the budget", claims=(LOCKED, CONCENTRATION))
 def lock_in(results: Mapping[str, Data]) -> Figure:
-    """Left: share of runs of 3SPO's shares (alpha = 50) in which the wrong arm holds most of the later half of the draws,
+    """Left: runs of 3SPO's shares (alpha = 50) in which the wrong arm holds most of the later half of the draws,
     over the number of initial pulls of each arm; simulated, with intervals, for two pairs of success rates. Open
     markers: exact probability that the target is never drawn again, a lower bound. Right: probability that some success
     rate is off by more than a quarter of the gap (0.3 and 0.5), exact. Under full information it falls below the bound

@@ -236,3 +236,24 @@ def test_no_array_library_is_imported_by_asking(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     assert not arrays.is_torch(np.arange(2)) and arrays.namespace(np.arange(2)) is np
     assert "torch" not in sys.modules and "cupy" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("share", "x", "a number"), ("share", True, "a number"), ("share", [1.0], "a number"),
+        ("times", 2.5, "a whole number"), ("times", "2", "a whole number"), ("times", False, "a whole number"),
+        ("loud", 1, "true or false"), ("loud", "yes", "true or false"), ("mode", 3, "text"), ("mode", None, None),
+        ("share", 2, None), ("share", np.float32(2), None), ("times", np.int64(2), None), ("loud", False, None),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_kind_than_the_default_is_refused(name: str, value: Any, allowed: str | None) -> None:
+    def part(*, share: float = 0.5, times: int = 1, loud: bool = True, mode: str = "mean") -> None:
+        """Do nothing."""
+
+    entry = Part("thing", "toy", part)
+    if allowed is None:
+        assert entry.bind(None, **{name: value}).params[name] is value
+    else:
+        with pytest.raises(InputError, match=f"thing toy parameter {name}: got .*, allowed {allowed}"):
+            entry.bind(None, **{name: value})

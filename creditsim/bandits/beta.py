@@ -78,16 +78,18 @@ def normal_from(w0, w1, replication, number, stream, place, k0, k1):
 def gamma_at_once(d, c, w0, w1, w2, w3):
     """What `gamma_from` returns where neither the ziggurat nor the squeeze needs a second look; else -1.
 
-    d = shape - 1/3 with shape >= 1, c = 1 / sqrt(9 d). Without branches, so that a loop of these becomes vectors.
+    d = shape - 1/3 with shape >= 1, c = 1 / sqrt(9 d), y = c x. Without branches, so that a loop of these becomes
+    vectors. Marsaglia and Tsang accept where ln(1 - u) < x^2/2 + d (1 - v + ln v), v = (1 + y)^3; in powers of y the
+    right side is -d (3/4 y^4 - 3/5 y^5 + 3/6 y^6 - ...) >= -(3/4) d y^4 / (1 - |y|) for |y| < 1, and 1 + h <= exp(h).
     """
-    layer, sign, u = _high_and_sign(w0, w1)
-    x = u * _X[layer]
+    layer, sign, high = _high_and_sign(w0, w1)
+    x = high * _X[layer]
     inside = x < _X[layer + np.uint64(1)]
-    x = -x if sign != np.uint64(0) else x
-    v = 1.0 + c * x
-    square = x * x
-    u = 1.0 - _uniform53(np.uint64(w2), np.uint64(w3))
-    accepted = inside and v > 0.0 and u < 1.0 - 0.0331 * square * square
+    y = c * (-x if sign != np.uint64(0) else x)
+    square, room = y * y, 1.0 - abs(y)
+    u = _uniform53(np.uint64(w2), np.uint64(w3))
+    accepted = inside and room > 0.0 and u * room > 0.75 * d * square * square
+    v = 1.0 + y
     return d * (v * v * v) if accepted else -1.0
 
 

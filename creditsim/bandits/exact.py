@@ -1,4 +1,4 @@
-"""Two arms without simulation: laws of their counts, the shares 3SPO gives under full information, lock-in by recursion.
+"""Two arms without simulation: laws of their counts, 3SPO's shares under full information, lock-in by recursion.
 
 p = (p_low, p_high) are success probabilities and the target is the lower one. Sums run over the binomial laws up to a
 mass of 1e-30 left out; nothing is sampled.

@@ -21,7 +21,8 @@ class Bandit:
     """K arms; made by `bernoulli`, `gaussian` or `drifting`.
 
     `mean` (K,) at the start, `final` (K,) after `over` pulls, with a straight line between (`over` = 0: no drift);
-    `deviation` of a Gaussian reward, 0 for rewards 0 and 1. Rules maximise a *value*: the reward for objective "max"; for
+    `deviation` of a Gaussian reward, 0 for rewards 0 and 1. Rules maximise a *value*: the reward for objective "max";
+    for
     "min" the failure 1 - reward of a Bernoulli arm, minus the reward of a Gaussian one.
     """
 
@@ -96,7 +97,7 @@ def bernoulli(p: Sequence[float] | np.ndarray) -> Bandit:
 
 
 def gaussian(mean: Sequence[float] | np.ndarray, *, deviation: float = 1.0) -> Bandit:
-    """Arms that pay a normal reward of mean m_a and one standard deviation. Errors as in `bernoulli`; deviation <= 0."""
+    """Arms with normal rewards of mean m_a and one standard deviation. Errors as in `bernoulli`; deviation <= 0."""
     if not (np.isfinite(deviation) and deviation > 0):
         raise InputError("deviation", deviation, "a number > 0")
     return Bandit(_means("mean", mean, unit=False), deviation=float(deviation))

@@ -15,7 +15,7 @@ from creditsim.rng import uniform53
 
 __all__ = ["LANES", "side_by_side"]
 
-LANES = 128
+LANES = 256
 _uniform53, _settle = kernel(uniform53, inline=True), kernel(settle)
 
 
@@ -94,7 +94,8 @@ def _put(location, width, place, spread, arm):
 def side_by_side(refresh, growth, out, arms, plan, params, scratch):
     """All replications of a chunk.
 
-    `refresh(location, width, count, total, params)` fills lines of LANES, `growth(t, params)` is a number. `scratch` = (count, total, location, width
+    `refresh(location, width, count, total, params)` fills lines of LANES, `growth(t, params)` is a number. `scratch`
+    = (count, total, location, width
     each (K, LANES), uniforms (2, LANES), seven lines (LANES,), arm (LANES,) int64, state (4, K)).
     """
     times, regret_out, waste_out, spent_out, count_out, total_out, pulls_out = out

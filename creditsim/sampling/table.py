@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from creditsim.errors import InputError, choose
+from creditsim.jit import kernel
 from creditsim.mdp.table import TabularMDP
 from creditsim.rng import Purpose, key_words
 from creditsim.sampling.alias import alias_tables
@@ -97,12 +98,8 @@ class TableSampler(Sampler):
 
     def _numbers(self, batch: np.ndarray) -> np.ndarray:
         """Number the new trajectories of each batch, in their order, from the first number not yet used."""
-        count = np.bincount(batch, minlength=self.batches)
-        order = np.argsort(batch, kind="stable")
         number = np.empty(batch.size, np.uint64)
-        begin = np.cumsum(count) - count
-        number[order] = np.arange(batch.size) - begin[batch[order]] + self._drawn[batch[order]]
-        self._drawn += count
+        _count_on(batch, self._drawn, number)
         return number
 
     def _tables_for(self, pi: np.ndarray) -> Tables:
@@ -122,3 +119,10 @@ def start_states(mdp: TabularMDP, seed: int, stream: np.ndarray, group: np.ndarr
         np.empty((4, _LANES), np.uint32),
     )  # fmt: skip
     return out
+
+
+@kernel
+def _count_on(batch, drawn, number):
+    for i in range(batch.shape[0]):
+        number[i] = drawn[batch[i]]
+        drawn[batch[i]] += 1

@@ -6,6 +6,7 @@ import ast
 import io
 import tokenize
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ def faulty(look: Callable[[Path], list[Any]]) -> dict[str, list[Any]]:
     return {path: faults for path, faults in found.items() if faults}
 
 
+@cache
+def nodes(text: str) -> tuple[ast.AST, ...]:
+    """All nodes of a source."""
+    return tuple(ast.walk(ast.parse(text)))
+
+
 def dotted(node: ast.expr) -> str:
     """`a.b.c` of an attribute chain, else an empty string."""
     if isinstance(node, ast.Name):
@@ -51,7 +58,7 @@ def dotted(node: ast.expr) -> str:
 def unsafe(text: str, prints: bool = False) -> list[str]:
     """Unsafe calls in a source, with their lines; `prints` allows print."""
     found = []
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
             found += [f"{node.lineno}: import {each}" for each in names if each.split(".")[0] in ("pickle", "dill")]
@@ -139,8 +146,8 @@ def test_the_look_for_commented_code_sees_it() -> None:
 def asserts(text: str) -> list[int]:
     """Lines of asserts without a marker that says why no user can reach them."""
     lines = text.splitlines()
-    nodes = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Assert))
-    return [node.lineno for node in nodes if "noqa: S101" not in lines[node.lineno - 1]]
+    found = (node for node in nodes(text) if isinstance(node, ast.Assert))
+    return [node.lineno for node in found if "noqa: S101" not in lines[node.lineno - 1]]
 
 
 def test_input_is_not_checked_by_assert() -> None:
@@ -150,7 +157,7 @@ def test_input_is_not_checked_by_assert() -> None:
 
 
 def kernels_of(text: str) -> Iterator[ast.FunctionDef]:
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if isinstance(node, ast.FunctionDef):
             marks = [dotted(d.func if isinstance(d, ast.Call) else d) for d in node.decorator_list]
             if "kernel" in marks:
@@ -165,7 +172,7 @@ def careless(text: str) -> list[str]:
         for inner in ast.walk(node)
         if isinstance(inner, ast.Attribute) and dotted(inner) in ("np.random", "numpy.random")
     ]
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if isinstance(node, ast.Call) and dotted(node.func) in ("numba.njit", "njit", "numba.jit"):
             found += [f"{node.lineno}: cache=True" for k in node.keywords if k.arg == "cache"]
     return found
@@ -188,8 +195,13 @@ def test_public_names_are_there_and_told_in_order() -> None:
             if isinstance(node, ast.Assign) and dotted(node.targets[0]) == "__all__":
                 names = ast.literal_eval(node.value)
                 assert len(names) == len(set(names)), name(path)
-                bound = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
-                bound |= {a.asname or a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names}
+                bound = {n.id for n in nodes(path.read_text()) if isinstance(n, ast.Name)}
+                bound |= {
+                    a.asname or a.name
+                    for n in nodes(path.read_text())
+                    if isinstance(n, ast.ImportFrom)
+                    for a in n.names
+                }
                 bound |= {n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
                 missing = [each for each in names if each not in bound]
                 assert not missing or "__getattr__" in bound, (name(path), missing)

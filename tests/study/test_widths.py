@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -22,9 +23,9 @@ ALPHAS = (0.2, 0.05, 1e-3)
 def test_looks_rise_and_end_at_the_budget(replicates: int) -> None:
     at = list(looks(replicates, True))
     assert at[-1] == replicates
-    assert all(a < b for a, b in zip(at, at[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(at))
     assert all(look % 256 == 0 and look >= 1024 for look in at[:-1])
-    assert all(1.25 * a <= b < 1.25 * a + 256 for a, b in zip(at[:-1], at[1:-1], strict=False))
+    assert all(1.25 * a <= b < 1.25 * a + 256 for a, b in itertools.pairwise(at[:-1]))
     assert list(looks(replicates, False)) == [replicates]
 
 

@@ -23,7 +23,7 @@ NARROW = bernoulli((0.7, 0.5))
 def _check_bound(trial: Trial, rule: str, bound: Any) -> Evidence:
     horizon, replications = trial.pick(3000, 30_000, 300_000), trial.pick(300, 1000, 2000)
     times = np.unique(np.geomspace(10, horizon, 8).round().astype(int))
-    run = simulate(WIDE, rule, horizon=horizon, replications=replications, seed=trial.seed, record_times=times)  # fmt: skip
+    run = simulate(WIDE, rule, horizon=horizon, replications=replications, seed=trial.seed, record_times=times)
     line = bound(WIDE, times)
     band = curve(run, "waste", alpha=trial.alpha)
     trial.table(time=times, waste=band.mean, low=band.low, high=band.high, bound=line)
@@ -55,7 +55,7 @@ def _check_kl(trial: Trial, rule: str) -> Evidence:
 
 @claim("kl-ucb.regret-bound", paper="KL-UCB", source="notes", kind="convergence")
 def kl_ucb_bound(trial: Trial) -> Evidence:
-    """KL-UCB's pulls of a wrong arm are <= min over e1 + e2 < gap of ln f(T) / d(p + e1, p* - e2) + 1/(2 e1^2) + 2/e2^2.
+    """KL-UCB's pulls of a wrong arm are <= min of ln f(T) / d(p + e1, p* - e2) + 1/(2 e1^2) + 2/e2^2, e1 + e2 < gap.
 
     f(t) = 1 + t ln^2 t, the form of Lattimore and Szepesvari, Theorem 10.6; success 0.9 and 0.6.
     """

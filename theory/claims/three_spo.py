@@ -22,7 +22,7 @@ ROUNDING = 1e-9
 
 
 def first_valid(gap: float) -> int:
-    """Smallest i from which on i >= (16 / gap^2) ln i, so that a rate of i samples misses by gap/4 with 2 i^-2 at most."""
+    """Smallest i with i >= (16 / gap^2) ln i from there on: a rate of i samples misses by gap/4 with 2 i^-2 at most."""
     i = 16.0 / gap**2
     while i < 16.0 / gap**2 * math.log(i):
         i *= 1.001

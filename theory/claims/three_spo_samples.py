@@ -49,7 +49,9 @@ def _check_identification(trial: Trial, samples: Callable[[Pair, float], int]) -
 
 @claim("3spo.identification", paper="3SPO", source="inferred", kind="estimate")
 def identification(trial: Trial) -> Evidence:
-    """n samples per arm name the target with error <= delta once n >= ln((K-1)/delta) / gap^2, or (2/gap^2) ln(2K/delta).
+    """With n samples per arm the target is named with error <= delta.
+
+    So it is once n >= ln((K-1)/delta) / gap^2, or n >= (2/gap^2) ln(2K/delta).
 
     The abstract announces such a guarantee; this is its natural form (Hoeffding on differences, and on each rate). The
     exact error, by binomial sums with ties decided by a coin, is held against delta. At small p the bounds are loose.
@@ -117,7 +119,8 @@ def _check_score(trial: Trial, samples: Callable[[Pair, float], int]) -> Evidenc
 
 @claim("3spo.score-distinguishable", paper="3SPO", source="inferred", kind="estimate")
 def score_distinguishable(trial: Trial) -> Evidence:
-    """Two states with success rates gap apart are told apart with probability >= 1 - delta from (2/gap^2) ln(4/delta) visits.
+    """Two states are told apart with probability >= 1 - delta from (2/gap^2) ln(4/delta) visits, gap between their
+    rates.
 
     The order of their scores is. What the score buys is not: with alpha = 50 both scores lie below 1/8, so both states
     get ceil(8 S) = 1 rollout. The abstract announces the guarantee; form and constants are derived here.
@@ -174,8 +177,9 @@ def _check_filter(trial: Trial, stretch: float) -> Evidence:
 def filter_stability(trial: Trial) -> Evidence:
     """Truncation errs at a given visit N >= xi with probability <= exp(-2 N g^2), g the distance of p from zeta.
 
-    A state with p >= zeta + g is cut, and one with p <= zeta - g kept (from N = xi / (1 - zeta) on), no more often; some
-    time or other a state is cut with probability <= exp(-2 xi g^2) / (1 - exp(-2 g^2)). The abstract announces such a
+    A state with p >= zeta + g is cut, and one with p <= zeta - g kept (from N = xi / (1 - zeta) on), no more often;
+    some time or other a state is cut with probability <= exp(-2 xi g^2) / (1 - exp(-2 g^2)). The abstract announces
+    such a
     guarantee, this is its natural form. It holds, and is little comfort: the last bound exceeds 1 up to p = 0.4, and a
     state that succeeds in a fifth of its visits is cut for good in 39 % of runs.
     """

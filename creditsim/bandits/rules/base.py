@@ -1,4 +1,4 @@
-"""What an allocation rule is: a scalar function of what has been seen, the kernel that runs it, and what it asks for."""
+"""What an allocation rule is: a scalar function of what has been seen, its kernel, and what it asks for."""
 
 from __future__ import annotations
 

@@ -63,7 +63,8 @@ def kl_ucb(bandit: Bandit, *, c: float | None = 0.0) -> tuple[float, ...]:
     """Pull the arm of the highest index max{q: N_a d(mean_a, q) <= ln t + c ln ln t}.
 
     The first proof wants c = 3 (preset `proved`), practice takes 0. c = None (preset `finite`) puts ln(1 + t ln^2 t) on
-    the right, for which Lattimore and Szepesvari, ch. 10, give a bound at every horizon. The index of the last arm is solved first; another arm's only where
+    the right, for which Lattimore and Szepesvari, ch. 10, give a bound at every horizon. The index of the last arm is
+    solved first; another arm's only where
     N d(mean, that index) falls short, so that it can be higher. Rewards 0 and 1. Error: InputError for c < 0.
     """
     return (-1.0 if c is None else at_least("c", c, 0.0),)

@@ -41,7 +41,13 @@ def _run(out, arms, plan, params, scratch):
     presets={"truncating": {"xi": 10.0, "zeta": 0.1}},
 )
 def three_spo_ceil(
-    bandit: Bandit, *, alpha: float = 50.0, group: int = 8, xi: float | None = None, zeta: float = 0.1, eps: float = 1e-6
+    bandit: Bandit,
+    *,
+    alpha: float = 50.0,
+    group: int = 8,
+    xi: float | None = None,
+    zeta: float = 0.1,
+    eps: float = 1e-6,
 ) -> tuple[float, ...]:
     """Give every arm n_a = ceil(group S_a) rollouts per iteration, S_a = exp(-alpha ln(t) p_a) (paper eq. 1).
 
@@ -52,6 +58,9 @@ def three_spo_ceil(
     xi < 1, zeta outside [0, 1], eps < 0.
     """
     return (
-        positive("alpha", alpha), at_least("group", group, 1.0, 128.0), math.inf if xi is None else at_least("xi", xi, 1.0),
-        at_least("zeta", zeta, 0.0, 1.0), at_least("eps", eps, 0.0),
-    )  # fmt: skip
+        positive("alpha", alpha),
+        at_least("group", group, 1.0, 128.0),
+        math.inf if xi is None else at_least("xi", xi, 1.0),
+        at_least("zeta", zeta, 0.0, 1.0),
+        at_least("eps", eps, 0.0),
+    )
