@@ -45,6 +45,12 @@ class Part:
         parameters = inspect.signature(self.function).parameters.values()
         return MappingProxyType({p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY})
 
+    @cached_property
+    def kinds(self) -> Mapping[str, str]:
+        """Keyword parameters and their annotations as text."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return MappingProxyType({p.name: getattr(p.annotation, "__name__", str(p.annotation)) for p in parameters})
+
     @property
     def summary(self) -> str:
         """First sentence of the docstring."""
@@ -62,7 +68,7 @@ class Part:
             if name not in params:
                 allowed = " | ".join(params) or "no parameters"
                 raise UnknownNameError(f"{self.kind} {self.name} parameter", repr(name), allowed, nearest(name, params))
-            _check_kind(f"{self.kind} {self.name} parameter {name}", self.defaults[name], overrides[name])
+            _check_kind(f"{self.kind} {self.name} parameter {name}", self.kinds[name], overrides[name])
         params |= overrides
         missing = [name for name, value in params.items() if value is inspect.Parameter.empty]
         if missing:
@@ -169,23 +175,19 @@ class Registry(Generic[P]):
 
 
 _CONTAINERS = (str, list, tuple, dict)
-_PLAIN = (int, float, *_CONTAINERS)
+_REFUSED: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "bool": ((int, float, *_CONTAINERS), "true or false"),
+    "int": ((bool, float, *_CONTAINERS), "a whole number"),
+    "float": ((bool, *_CONTAINERS), "a number"),
+    "str": ((bool, int, float, list, tuple, dict), "text"),
+}
 
 
-def _check_kind(field: str, default: Any, value: Any) -> None:
-    """Refuse a value of another kind than the default's; schedules and optional values are the part's own affair."""
-    if not isinstance(default, (bool, int, float, str)) or value is None:
-        return
-    if isinstance(default, str):
-        refused, kind = isinstance(value, (bool, int, float, list, tuple, dict)), "text"
-    elif isinstance(default, bool):
-        refused, kind = not isinstance(value, bool) and isinstance(value, _PLAIN), "true or false"
-    elif isinstance(default, int):
-        refused, kind = isinstance(value, (bool, float, *_CONTAINERS)), "a whole number"
-    else:
-        refused, kind = isinstance(value, (bool, *_CONTAINERS)), "a number"
-    if refused:
-        raise InputError(field, repr(value), kind)
+def _check_kind(field: str, kind: str, value: Any) -> None:
+    """Refuse plain values of another kind than annotated; richer annotations and schedules are the part's affair."""
+    refused, allowed = _REFUSED.get(kind, ((), ""))
+    if isinstance(value, refused) and not (kind == "bool" and isinstance(value, bool)):
+        raise InputError(field, repr(value), allowed)
 
 
 def _same_function(a: Callable[..., Any], b: Callable[..., Any]) -> bool:

@@ -32,14 +32,13 @@ _NAMES = {
 @figure("allocation_regret", title="3SPO's allocation regret is not logarithmic", claims=(STATED, RULES, FORCED, CEIL))
 def allocation_regret(results: Mapping[str, Data]) -> Figure:
     """Rollouts that did not go to the arm that succeeds least, over iterations I; success 0.3 and 0.5 unless said.
-    Left:
-    exact expectations of 3SPO's shares. Under full information (solid) they level off for alpha gap above 1 and grow
-    like a power below; the dotted line is the bound (K-1)(1 + ln I) + B. With bandit feedback (dashed) a lower bound on
-    the expectation rises like I and crosses it. Middle: simulated means with bands that hold at all times together;
-    thin lines are medians, the black line is Lai and Robbins' ln I / d, which a consistent rule approaches in the
-    limit. 3SPO's mean is linear while its median run wastes next to nothing, which no consistent rule's does. Right:
-    forced exploration follows its predicted slope per
-    ln I (line), and the implemented n = ceil(8 S) wastes half of its rollouts (dash-dotted: half of what it spends).
+    Left: exact expectations of 3SPO's shares. Under full information (solid) they level off for alpha gap above 1 and
+    grow like a power below; the dotted line is the bound (K-1)(1 + ln I) + B. With bandit feedback (dashed) a lower
+    bound on the expectation rises like I and crosses it. Middle: simulated means with bands that hold at all times
+    together; thin lines are medians, the black line is Lai and Robbins' ln I / d, which a consistent rule approaches in
+    the limit. 3SPO's mean is linear while its median run wastes next to nothing, which no consistent rule's does.
+    Right: forced exploration follows its predicted slope per ln I (line), and the implemented n = ceil(8 S) wastes half
+    of its rollouts (dash-dotted: half of what it spends).
     """
     sketch, (left, middle, right) = new(1, 3, height=3.1)
     data = results[STATED]
@@ -48,7 +47,7 @@ def allocation_regret(results: Mapping[str, Data]) -> Figure:
     for i, (low, high, alpha) in enumerate(cases):
         part = full.where(low=low, high=high, alpha=alpha)
         name = f"α = {alpha:g}" if low == 0.3 else f"α = {alpha:g}, ({low:g}, {high:g})"
-        left.plot(part["time"], part["waste"], color=COLOURS[i], label=name)
+        left.plot(part["time"], part["waste"], color=COLOURS[i], marker="osD^vP"[i % 6], markevery=0.2, label=name)
     stuck = data.where(regime="bandit")
     if stuck["time"].size:
         left.plot(stuck["time"], stuck["waste"], color=COLOURS[5], linestyle="--", label="α = 50, bandit, at least")

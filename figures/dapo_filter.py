@@ -37,13 +37,16 @@ def dapo_filter(results: Mapping[str, Data]) -> Figure:
     left.set(xlabel="success chance p", ylabel="success rate of kept groups")
     left.legend(loc="upper left")
     under = results[UNDER]
-    for n, colour in zip(under.unique("n"), COLOURS, strict=False):
+    for n, colour, fill in zip(under.unique("n"), COLOURS, ("full", "none", "left", "right"), strict=False):
         for answer, marker, line in (("failure", "v", "-"), ("success", "^", "--")):
             rows = under.where(n=n, answer=answer, line=True)
             dots = under.where(n=n, answer=answer, line=False)
             middle.plot(rows["p"], rows["estimate"] - rows["exact"], color=colour, linestyle=line)
-            middle.plot(dots["p"], dots["estimate"] - dots["exact"], color=colour, marker=marker, linestyle="")
-            middle.plot([], [], color=colour, linestyle=line, marker=marker, label=f"{answer}, n = {n}")
+            middle.plot(
+                dots["p"], dots["estimate"] - dots["exact"], color=colour, marker=marker, fillstyle=fill, linestyle=""
+            )
+            look = {"color": colour, "linestyle": line, "marker": marker, "fillstyle": fill}
+            middle.plot([], [], **look, label=f"{answer}, n = {n}")
     middle.axhline(0, color=NEUTRAL, linewidth=0.8)
     middle.set(xlabel="success chance p", ylabel="advantage in kept groups − exact")
     middle.set_ylim(-0.5, 0.13)

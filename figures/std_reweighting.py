@@ -17,9 +17,9 @@ CURVE, BOUND = "grpo.std-reweighting", "grpo.std-factor-bound"
 @figure("std_reweighting", title="Standard deviation as a weight of tasks", claims=(CURVE, BOUND))
 def std_reweighting(results: Mapping[str, Data]) -> Figure:
     """By what factor GRPO's division by the group's deviation scales the expected gradient of a task with success
-    chance p, groups of N. Left: lines are finite sums, markers the estimator on every group composition; the dotted
-    grey curve is the often quoted 1/sqrt(p(1-p)), which only groups with N min(p, 1-p) >> 1 approach. Right: the same
-    for very hard tasks; grey bars are the bound (N-1)/sqrt(N), which no task exceeds.
+    chance p, groups of N. Left: lines are finite sums, markers the estimator on every group composition; the long-
+    dashed grey curve is the often quoted 1/sqrt(p(1-p)), which only groups with N min(p, 1-p) >> 1 approach. Right: the
+    same for very hard tasks; grey bars are the bound (N-1)/sqrt(N), which no task exceeds.
     """
     sketch, (left, right) = new(1, 2, width=DOUBLE, height=2.7)
     data = results[CURVE]
@@ -32,7 +32,7 @@ def std_reweighting(results: Mapping[str, Data]) -> Figure:
         left.plot(line["p"], line["factor"], color=look["color"], linestyle=look["linestyle"], label=f"N = {n}")
         left.plot(dots["p"], dots["factor"], color=look["color"], marker=look["marker"], linestyle="")
     first = lines.where(n=sizes[0])
-    left.plot(first["p"], first["curve"], color=NEUTRAL, linestyle=":", label="1/√(p(1−p))")
+    left.plot(first["p"], first["curve"], color=NEUTRAL, linestyle=(0, (8, 2)), label="1/√(p(1−p))")
     left.set(xscale="log", yscale="log", xlabel="success chance p", ylabel="E[gradient] / exact gradient")
     left.set_xticks([0.01, 0.05, 0.1, 0.5], ["0.01", "0.05", "0.1", "0.5"])
     left.set_yticks([0.7, 1, 2, 4, 8], ["0.7", "1", "2", "4", "8"])

@@ -44,6 +44,8 @@ class Trial:
         """Keep a table in long form (columns of one length) for the claim's figure; a second call appends rows."""
         arrays = {name: np.atleast_1d(np.asarray(values)) for name, values in columns.items()}
         length = max(a.size for a in arrays.values())
+        if any(a.size not in (1, length) for a in arrays.values()):
+            raise InputError("table", f"columns of {sorted({a.size for a in arrays.values()})} rows", "one length")
         arrays = {name: np.broadcast_to(a, (length,)) if a.size == 1 else a for name, a in arrays.items()}
         if self.data and set(self.data) != set(arrays):
             raise InputError("table", f"columns {sorted(arrays)}", f"columns {sorted(self.data)}")

@@ -22,8 +22,7 @@ class Bandit:
 
     `mean` (K,) at the start, `final` (K,) after `over` pulls, with a straight line between (`over` = 0: no drift);
     `deviation` of a Gaussian reward, 0 for rewards 0 and 1. Rules maximise a *value*: the reward for objective "max";
-    for
-    "min" the failure 1 - reward of a Bernoulli arm, minus the reward of a Gaussian one.
+    for "min" the failure 1 - reward of a Bernoulli arm, minus the reward of a Gaussian one.
     """
 
     mean: np.ndarray

@@ -228,7 +228,8 @@ def _lock(n: int, reach: Fraction, right: Fraction, after: Fraction, marks: int)
             (mark, 1, 0, share * right * (1 - after)),
             (mark, 1, 1, share * right * after),
         ]
-    out = dict.fromkeys(("episode", "step", "episode_square", "step_square", "product"), Fraction(0))
+    names = ("episode", "step", "episode_square", "step_square", "product")
+    out: dict[str, Fraction] = {name: Fraction(0) for name in names}
     for drawn in product(kinds, repeat=n):
         chance = math.prod((k[3] for k in drawn), start=Fraction(1))
         whole = Fraction(sum(k[2] for k in drawn), n)

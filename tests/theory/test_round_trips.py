@@ -59,10 +59,11 @@ def test_tables_refuse_other_columns(later: dict[str, int]) -> None:
     assert {name: column.tolist() for name, column in trial.data.items()} == {"x": [0], "y": [0]}
 
 
-def test_columns_of_different_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match="shape|broadcast|dimension"):
-        Trial("quick", 0.01, 0).table(x=[1, 2, 3], y=[1, 2])
-        Trial("quick", 0.01, 0).table(x=[1, 2, 3], y=[1, 2]).nothing  # type: ignore[union-attr]
+@pytest.mark.parametrize("length", [1, 4])
+def test_single_values_are_repeated(length: int) -> None:
+    trial = Trial("quick", 0.01, 0)
+    trial.table(x=np.arange(length), y=0.5, name="a")
+    assert trial.data["y"].tolist() == [0.5] * length and trial.data["name"].tolist() == ["a"] * length
 
 
 # --- Evidence ---------------------------------------------------------------------------------------------------------

@@ -119,8 +119,9 @@ def _check_score(trial: Trial, samples: Callable[[Pair, float], int]) -> Evidenc
 
 @claim("3spo.score-distinguishable", paper="3SPO", source="inferred", kind="estimate")
 def score_distinguishable(trial: Trial) -> Evidence:
-    """Two states are told apart with probability >= 1 - delta from (2/gap^2) ln(4/delta) visits, gap between their
-    rates.
+    """Two states are told apart with probability >= 1 - delta from (2/gap^2) ln(4/delta) visits.
+
+    The gap is between their success rates.
 
     The order of their scores is. What the score buys is not: with alpha = 50 both scores lie below 1/8, so both states
     get ceil(8 S) = 1 rollout. The abstract announces the guarantee; form and constants are derived here.
@@ -179,9 +180,8 @@ def filter_stability(trial: Trial) -> Evidence:
 
     A state with p >= zeta + g is cut, and one with p <= zeta - g kept (from N = xi / (1 - zeta) on), no more often;
     some time or other a state is cut with probability <= exp(-2 xi g^2) / (1 - exp(-2 g^2)). The abstract announces
-    such a
-    guarantee, this is its natural form. It holds, and is little comfort: the last bound exceeds 1 up to p = 0.4, and a
-    state that succeeds in a fifth of its visits is cut for good in 39 % of runs.
+    such a guarantee, this is its natural form. It holds, and is little comfort: the last bound exceeds 1 up to p =
+    0.4, and a state that succeeds in a fifth of its visits is cut for good in 39 % of runs.
     """
     return _check_filter(trial, 1.0)
 

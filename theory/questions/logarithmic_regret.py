@@ -20,10 +20,9 @@ FORCED, CEIL, FILTER = "3spo.forced-exploration", "3spo.ceil-is-linear", "3spo.f
 )
 def logarithmic_regret(evidence: Mapping[str, Mapping[str, Any]]) -> str:
     """3SPO looks at a state's next steps as arms of a bandit. Arm a has the score S_i(a) = i^(-alpha p_a), p_a its
-    success
-    rate so far, and the arm that succeeds least should get the rollouts. Regret counts rollouts that go elsewhere. The
-    argument is: success rates concentrate, so scores separate, so the other arms' shares fall like i^(-alpha gap/2),
-    and the sum is O(ln I).
+    success rate so far, and the arm that succeeds least should get the rollouts. Regret counts rollouts that go
+    elsewhere. The argument is: success rates concentrate, so scores separate, so the other arms' shares fall like
+    i^(-alpha gap/2), and the sum is O(ln I).
 
     Every step of it is right once every arm has been observed (16/gap^2) ln i times by iteration i. If each iteration
     shows every arm, that is so, and the truth is better than the bound: waste is bounded for alpha gap > 1, of order
@@ -43,9 +42,9 @@ def logarithmic_regret(evidence: Mapping[str, Mapping[str, Any]]) -> str:
     locked = evidence[LOCKED]["detail"]["linear"]
     killed = evidence[FILTER]["detail"]["ever"]["ever_at_twice_zeta"]
     return (
-        f"Only if every arm is observed in every iteration (expected waste {stated['full_waste']:.1f} rollouts for ever, "
-        f"success 0.3 and 0.5, alpha = 50): with bandit feedback {100 * locked['locked']:.0f} % of runs lock in to the wrong arm "
-        f"and waste is at least {locked['never_again']:.3f} I, forced exploration brings it back to "
+        f"Only if every arm is observed in every iteration (expected waste {stated['full_waste']:.1f} rollouts for "
+        f"ever, success 0.3 and 0.5, alpha = 50): with bandit feedback {100 * locked['locked']:.0f} % of runs lock in "
+        f"to the wrong arm and waste is at least {locked['never_again']:.3f} I, forced exploration brings it back to "
         f"{evidence[FORCED]['statistic']:.1f} ln I without a lock-in ({100 * forced['locked']:.1f} % of runs), and the "
         f"implemented ceil(8 S) wastes {ceil['waste']:.0f} of {ceil['spent']:.0f} rollouts, while its truncation cuts "
         f"a state with success rate 0.2 for good in {100 * killed:.0f} % of runs."
