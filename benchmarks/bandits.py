@@ -85,7 +85,7 @@ def thompson_in_two() -> Rounds:
     return compare(_ours("thompson", 1000, 2), _numpy(_thompson, 1000))
 
 
-@line("every bandit rule, 1000 x 10^4 pulls, 2 threads", "", value="seconds", target=60)
+@line("every bandit rule, 1000 x 10^4 pulls, 2 threads", "one minute", value="seconds", target=60)
 def every_rule() -> Rounds:
     calls = [_ours(part.name, 10_000, 2) for part in RULES]
     return compare(lambda: [call() for call in calls], rounds=1)

@@ -27,7 +27,12 @@ BATCHES = 20_000
 ALPHA = 1e-6
 TEXTS = ("go to drawer 1", "go to drawer 2", "open the red box", "examine shelf", "you are done", "nothing")
 
-SPECS = [f"{part.name}@{preset}" if preset else part.name for part in ESTIMATORS for preset in (None, *part.presets)]
+SPECS = [
+    f"{part.name}@{preset}" if preset else part.name
+    for part in ESTIMATORS
+    if part.name != "no_credit"  # it is 0 everywhere, so no twin of it could be told apart
+    for preset in (None, *part.presets)
+]
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ def with_columns(at: Case) -> Callable[[Rollouts], Rollouts]:
             value=value[at.mdp.horizon - r.step, state] + error[state],
             sum_pi_squared=squares[state],
             valid=(r.action + state) % 2 == 0,
+            step_reward=r.reward + 0.1 * state + 0.2 * r.action,
         ).with_trajectory_columns(greedy_score=np.full(r.n_trajectories, 0.4))
 
     return add
