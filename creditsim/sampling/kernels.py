@@ -63,18 +63,23 @@ def _decide(slots, w, j, wide, place, first, layout, tables):
             slots[lane] = _slot(next_low[lane], next_level[lane], row, bits, threshold)
 
 
-@kernel
+@kernel(parallel=True)
 def starts(out, group, stream, round_, key, purpose, bits, threshold, outcome, words):
     """Draw the start state `out` (N,) of every group, in the wide form: its words are those of "decision" `round_`.
 
-    `group`, `stream` (N,) uint64; `words` (4, lanes) work space; the rest an alias table over states.
+    `group`, `stream` (N,) uint64; `words` (chunks, 4, lanes) work space; the rest an alias table over states.
     """
-    n, lanes = out.shape[0], words.shape[1]
-    for low in range(0, n, lanes):
-        high = min(low + lanes, n)
-        _episode_words(words, group[low:high], stream[low:high], round_, purpose, key[0], key[1])
-        for lane in range(high - low):
-            out[low + lane] = outcome[_slot(words[0, lane], words[1, lane], _ZERO, bits, threshold)]
+    n = out.shape[0]
+    chunks, _, lanes = words.shape
+    blocks = (n + lanes - 1) // lanes
+    for chunk in prange(chunks):
+        w = words[chunk]
+        for index in range(blocks * chunk // chunks, blocks * (chunk + 1) // chunks):
+            low = index * lanes
+            high = min(low + lanes, n)
+            _episode_words(w, group[low:high], stream[low:high], round_, purpose, key[0], key[1])
+            for lane in range(high - low):
+                out[low + lane] = outcome[_slot(w[0, lane], w[1, lane], _ZERO, bits, threshold)]
 
 
 @kernel(parallel=True)

@@ -55,10 +55,14 @@ def sample_returns(
     pi = policy_rows(mdp, policy, batches)
     tables = build_tables(mdp, pi)
     n, rows = episodes * batches, most_rows(mdp)
-    batch = np.repeat(np.arange(batches), episodes)
-    number = np.tile(np.arange(episodes), batches)
-    stream = batch + first_batch
-    first = batch * (mdp.n_states + 1) if pi.ndim == 3 else np.zeros(n, np.int64)
+    # In the kernels' own types: these arrays are long, and a conversion would be one more pass on one thread.
+    number, stream = np.empty((2, batches, episodes), np.uint64)
+    number[:] = np.arange(episodes)
+    stream[:] = np.arange(first_batch, first_batch + batches)[:, None]
+    first = np.zeros((batches, episodes), np.uint32)
+    if pi.ndim == 3:
+        first += np.arange(batches, dtype=np.uint32)[:, None] * np.uint32(mdp.n_states + 1)
+    number, stream, first = number.reshape(n), stream.reshape(n), first.reshape(n)
     value, length, terminated = np.empty(n), np.empty(n, np.int64), np.empty(n, bool)
     chunks = max(1, min(_CHUNKS, n // _LANES))
     work = (
@@ -76,9 +80,9 @@ def sample_returns(
             start_states(mdp, seed, stream, number).astype(np.uint32),
             discount,
             rows,
-            first.astype(np.uint32),
-            number.astype(np.uint64),
-            stream.astype(np.uint64),
+            first,
+            number,
+            stream,
             key_words(seed),
             np.uint64(Purpose.STEP),
             tables.layout,

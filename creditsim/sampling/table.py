@@ -113,11 +113,13 @@ def start_states(mdp: TabularMDP, seed: int, stream: np.ndarray, group: np.ndarr
     alias = alias_tables(mdp.start[None])
     out = np.empty(stream.size, np.int64)
     bits = (alias.n_buckets - 1).bit_length()
-    starts(
-        out, group.astype(np.uint64), stream.astype(np.uint64), np.uint64(round_), key_words(seed),
-        np.uint64(Purpose.START), np.uint64(bits), alias.threshold.reshape(-1), alias.slot_outcome,
-        np.empty((4, _LANES), np.uint32),
-    )  # fmt: skip
+    chunks = max(1, min(_CHUNKS, stream.size // _LANES))
+    with limited_threads(None, stream.size):
+        starts(
+            out, group.astype(np.uint64, copy=False), stream.astype(np.uint64, copy=False), np.uint64(round_),
+            key_words(seed), np.uint64(Purpose.START), np.uint64(bits), alias.threshold.reshape(-1),
+            alias.slot_outcome, np.empty((chunks, 4, _LANES), np.uint32),
+        )  # fmt: skip
     return out
 
 

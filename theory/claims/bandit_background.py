@@ -37,7 +37,7 @@ def _check_bound(trial: Trial, rule: str, bound: Any) -> Evidence:
 
 @claim("ucb1.regret-bound", paper="UCB1", source="notes", kind="convergence")
 def ucb1_bound(trial: Trial) -> Evidence:
-    """UCB1 pulls a wrong arm at most 8 ln T / gap^2 + 1 + pi^2/3 times in expectation, at every T.
+    """UCB1's expected pulls of a wrong arm are <= 8 ln T / gap^2 + 1 + pi^2/3, at every T.
 
     Auer et al. 2002, Theorem 1; success 0.9 and 0.6.
     """

@@ -23,9 +23,10 @@ ROUNDING = 1e-9
 
 def first_valid(gap: float) -> int:
     """Smallest i with i >= (16 / gap^2) ln i from there on: a rate of i samples misses by gap/4 with 2 i^-2 at most."""
-    i = 16.0 / gap**2
-    while i < 16.0 / gap**2 * math.log(i):
-        i *= 1.001
+    scale = 16.0 / gap**2
+    i = scale
+    for _ in range(100):  # i = scale ln i attracts from scale > e on, by a factor scale / i
+        i = scale * math.log(i)
     return math.ceil(i)
 
 
