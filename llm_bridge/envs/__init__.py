@@ -1,0 +1,1 @@
+"""Text environments: one protocol, and one module or package for each family."""
