@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # The pinned torch is a CPU build for Python 3.11; newer Pythons test everything but the torch column.
 PY311 = $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] == (3, 11)))')
-TEST_EXTRAS = $(if $(filter 1,$(PY311)),figures$(comma)llm$(comma)dev,figures$(comma)dev)
+TEST_EXTRAS = $(if $(filter 1,$(PY311)),figures$(comma)llm$(comma)alfworld$(comma)webshop$(comma)dev,figures$(comma)dev)
 comma := ,
 
 .PHONY: help reproduce test lint types unit bench gallery docs clean

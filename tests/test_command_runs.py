@@ -121,6 +121,30 @@ def test_a_claim_is_shown_with_its_twin_and_how_to_check_it(capsys: Capture, tmp
     assert told["id"] == claim.name and told["last"] is None
 
 
+def test_a_pattern_is_shown_as_an_answer(capsys: Capture, tmp_path: Path) -> None:
+    out = str(tmp_path)
+    assert claims.run(claims.ShowConfig("3spo.lo*", out=out)) == 0
+    before = capsys.readouterr().out
+    assert before.startswith("2 claims: none checked yet\n") and "Does 3SPO have logarithmic regret?" in before
+    assert "not answered: check " in before and "check them:  creditsim claims check '3spo.lo*'" in before
+    facts = {
+        "verdict": "conditional", "size": "quick", "twin_verdict": "refuted", "statistic": 1.0, "prediction": 2.0,
+        "n": 0, "note": "Inside: here.", "detail": {}, "parts": [
+            {"statistic": 1.0, "prediction": 2.0, "verdict": "supported", "note": ""},
+            {"statistic": 3.0, "prediction": 2.0, "verdict": "refuted", "note": ""},
+        ],
+    }  # fmt: skip
+    from theory.ledger import select
+
+    assert claims._show_many(select("3spo.lo*"), {"3spo.log-regret": facts}, claims.ShowConfig("3spo.lo*")) == 0
+    after = capsys.readouterr().out
+    assert after.startswith("2 claims: 1 conditional\n") and "not checked  3spo.lock-in" in after
+    assert "conditional  3spo.log-regret  (from the paper)" in after
+    assert "  inside: 1 against 2, supported." in after and "  outside: 3 against 2, refuted." in after
+    assert claims.run(claims.ShowConfig("3spo.lo*", json=True, out=out)) == 0
+    assert [one["id"] for one in strict(capsys.readouterr().out)] == ["3spo.lock-in", "3spo.log-regret"]
+
+
 def row(**changes: Any) -> Any:
     base = {
         "id": "a.b", "verdict": "supported", "statistic": 0.123456, "prediction": 0.0, "interval": (-0.5, 1e-15),
@@ -156,7 +180,7 @@ def test_the_last_verdict_is_told_with_both_regimes() -> None:
         "  outside: 1 against 2, refuted.", "  why", "  x: 3",
     ]  # fmt: skip
     whole = {**last, "parts": [], "note": "", "detail": {}, "statistic": 0.5, "prediction": None, "n": 0}
-    assert list(claims._last(whole))[1:] == ["  0.5 against -, n = exact"]
+    assert list(claims._last(whole))[1:] == ["  0.5 against -, exact"]
 
 
 def test_counts_of_verdicts_add_up() -> None:

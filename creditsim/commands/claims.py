@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,10 +46,13 @@ class CheckConfig:
 
 @dataclass(frozen=True)
 class ShowConfig:
-    """Show a claim: statement, source, twin, control, the last verdict with its numbers, how to check it again."""
+    """Show a claim: statement, source, twin, control, the last verdict with its numbers, how to check it again.
+
+    A pattern shows what it selects as an answer: the questions these claims decide, then each with its last verdict.
+    """
 
     id: str
-    """Id of the claim."""
+    """Id of the claim, or a pattern as `claims list` takes it, quoted where it has * ? []."""
     json: bool = False
     """Print JSON, for scripts."""
     out: str = "results"
@@ -139,9 +143,13 @@ def _number(value: Any) -> str:
 
 
 def _show(config: ShowConfig) -> int:
-    claim = importlib.import_module("theory.claim").CLAIMS[config.id]
+    every = importlib.import_module("theory.claim").CLAIMS
     last = importlib.import_module("theory.verdicts").read(Path(config.out))
-    row = last.claims.get(claim.name) if last else None
+    rows = last.claims if last else {}
+    if config.id not in every:
+        return _show_many(importlib.import_module("theory.ledger").select(config.id), rows, config)
+    claim = every[config.id]
+    row = rows.get(claim.name)
     if config.json:
         print(json.dumps({**_described(claim), "last": row}, indent=2))
         return 0
@@ -159,16 +167,50 @@ def _show(config: ShowConfig) -> int:
     return 0
 
 
+def _show_many(claims: Sequence[Any], rows: Mapping[str, Mapping[str, Any]], config: ShowConfig) -> int:
+    if config.json:
+        print(json.dumps([{**_described(c), "last": rows.get(c.name)} for c in claims], indent=2))
+        return 0
+    decided = Counter(rows[c.name]["verdict"] for c in claims if c.name in rows)
+    counts = ", ".join(f"{n} {verdict}" for verdict, n in decided.most_common()) or "none checked yet"
+    print(f"{len(claims)} claims: {counts}\n")
+    names = {c.name for c in claims}
+    questions = importlib.import_module("theory.question")
+    asked = [q for q in questions.QUESTIONS if names.intersection(q.claims)]
+    for page in questions.answer_all(rows, asked):
+        print(_filled(page.question.title))
+        print(
+            _filled(page.sentence or f"not answered: {page.failed or 'check ' + ', '.join(page.missing)}", "  ") + "\n"
+        )
+    for c in claims:
+        row = rows.get(c.name)
+        print(f"{row['verdict'] if row else 'not checked':<12} {c.name}  (from {_SAYS[c.evidence]})")
+        print(_filled(c.text.split("\n\n")[0], "  "))
+        print("\n".join(_filled(line, "  ") for line in _numbers(row)) + "\n" if row else "")
+    if len(decided) < len(claims):
+        print(f"check them:  creditsim claims check '{config.id}'")
+    return 0
+
+
+def _filled(text: str, indent: str = "") -> str:
+    return textwrap.fill(" ".join(text.split()), 110, initial_indent=indent, subsequent_indent=indent)
+
+
 def _last(row: Mapping[str, Any]) -> Iterator[str]:
     yield f"last verdict: {row['verdict']} at {row['size']} size, twin {row['twin_verdict']}"
+    yield from (f"  {line}" for line in _numbers(row))
+    yield from (f"  {name}: {value}" for name, value in _flat("", row["detail"]))
+
+
+def _numbers(row: Mapping[str, Any]) -> Iterator[str]:
     for label, part in zip(("inside", "outside"), row["parts"], strict=False):
         numbers = f"{_number(part['statistic'])} against {_number(part['prediction'])}"
-        yield f"  {label}: {numbers}, {part['verdict']}. {part['note']}".rstrip()
+        yield f"{label}: {numbers}, {part['verdict']}. {part['note']}".rstrip()
     if not row["parts"]:
-        yield f"  {_number(row['statistic'])} against {_number(row['prediction'])}, n = {row['n'] or 'exact'}"
+        size = f"n = {row['n']}" if row["n"] else "exact"
+        yield f"{_number(row['statistic'])} against {_number(row['prediction'])}, {size}"
     if row["note"]:
-        yield f"  {row['note']}"
-    yield from (f"  {name}: {value}" for name, value in _flat("", row["detail"]))
+        yield row["note"]
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
