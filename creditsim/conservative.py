@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from creditsim.errors import InputError
+from creditsim.errors import InputError, choose
 from creditsim.exact.dp import objective, optimal, solve
 from creditsim.mdp import FixedPolicy, SoftmaxPolicy, TabularMDP, make, with_time
 from creditsim.mdp.rows import TablePolicy
@@ -27,7 +27,7 @@ from creditsim.rng import derive_seed
 from creditsim.sampling.table import TableSampler
 from creditsim.updates.planning import Model, pessimistic_policy, tally
 
-__all__ = ["ConservativeConfig", "ConservativeRun", "explore", "learn_baseline", "plan_sizes"]
+__all__ = ["ConservativeConfig", "ConservativeRun", "explore", "learn_baseline", "plan_sizes", "planned"]
 
 _TOLERANCE = 1e-9
 """Rounding of an exact value that lies on the bar."""
@@ -150,7 +150,7 @@ def explore(config: ConservativeConfig) -> ConservativeRun:
     Errors come before the first episode: unknown names, numbers out of range, rewards outside [0, 1].
     """
     config.check()
-    plan = _planned(config)
+    plan = planned(config)
     mdp = with_time(make(config.env, **config.env_params))
     tables = planning_tables(mdp)
     behaviour = half_optimal(mdp, config.skill)
@@ -184,7 +184,9 @@ def explore(config: ConservativeConfig) -> ConservativeRun:
     )
 
 
-def _planned(config: ConservativeConfig) -> Plan:
+def planned(config: ConservativeConfig) -> Plan:
+    """Return the checked parts of a run; errors name unknown methods, designs and numbers out of range."""
+    choose("method", config.method, ("stepmix", "epsmix", "ucbvi"))
     method = METHODS[config.method]
     return check(
         method if config.design is None else method.replaced(design=Use(config.design)),

@@ -1,4 +1,4 @@
-"""`creditsim study variance | learning`: a grid of cells, computed once each, resumable, with a summary."""
+"""`creditsim study KIND`: a grid of cells, computed once each, resumable, with a summary."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from creditsim.study.spec import LearningStudy, VarianceStudy
+from creditsim.study.spec import ExplorationStudy, LearningStudy, RegretStudy, Study, VarianceStudy
 
 if TYPE_CHECKING:
     from creditsim.study.runner import RunReport
@@ -47,15 +47,49 @@ class LearningConfig(_HowOptions, LearningStudy):
     """Exact learning curves of methods, over a grid."""
 
 
-Config: Mapping[str, type[Any]] = {"variance": VarianceConfig, "learning": LearningConfig}
+@dataclass(frozen=True)
+class RegretConfig(_HowOptions, RegretStudy):
+    """Regret and waste of allocation rules on bandits, over a grid, with bands, lock-in and the law of growth."""
+
+
+@dataclass(frozen=True)
+class ExplorationConfig(_HowOptions, ExplorationStudy):
+    """Conservative exploration under a bar on the expected return: exact regret and violated episodes, over a grid."""
+
+
+Config: Mapping[str, type[Any]] = {
+    "variance": VarianceConfig,
+    "learning": LearningConfig,
+    "regret": RegretConfig,
+    "exploration": ExplorationConfig,
+}
 
 _COLUMNS = {
     "bias_rms": "bias", "variance": "variance", "mse": "mse", "gradient_cosine": "cosine", "gradient_snr": "snr",
 }  # fmt: skip
-_LEARNING_COLUMNS = {"j_start": "J start", "j_end": "J end", "j_average": "J average"}
+_SHOWN: Mapping[type, tuple[str, Mapping[str, str]]] = {
+    VarianceStudy: ("variance_summary", _COLUMNS),
+    LearningStudy: ("learning_summary", {"j_start": "J start", "j_end": "J end", "j_average": "J average"}),
+    RegretStudy: (
+        "regret_summary",
+        {
+            "waste": "waste",
+            "median_waste": "median",
+            "regret": "regret",
+            "lock_in": "lock-in",
+            "exponent": "exponent of waste",
+            "lai_robbins": "Lai-Robbins / ln I",
+        },
+    ),
+    ExplorationStudy: (
+        "exploration_summary",
+        {"regret": "regret", "value_end": "value", "violations": "below the bar", "cautious": "cautious episodes"},
+    ),
+}
+"""Summary of each kind of study, and what is shown of it."""
 
 
-def run(config: VarianceConfig | LearningConfig) -> int:
+def run(config: Any) -> int:
     """Run the study and print its summary; exit code 0, or 2 where a cell failed."""
     from creditsim.study import results
     from creditsim.study.launch import How, launch
@@ -63,13 +97,12 @@ def run(config: VarianceConfig | LearningConfig) -> int:
     study = _study(config)
     how = How(Path(config.out), config.workers, config.shard, config.executor, config.memory)
     cells, store, report = launch(study, how, lambda outlook: print(f"creditsim: {outlook}", file=sys.stderr))
-    summarise = results.variance_summary if isinstance(study, VarianceStudy) else results.learning_summary
-    rows = summarise(cells, store)
+    summary, shown = _SHOWN[type(study)]
+    rows = getattr(results, summary)(cells, store)
     if config.json:
         facts = {"study": dataclasses.asdict(study), "out": config.out, "run": dataclasses.asdict(report)}
         print(json.dumps({**facts, "cells": rows}, indent=2))
     else:
-        shown = _COLUMNS if isinstance(study, VarianceStudy) else _LEARNING_COLUMNS
         print("\n".join(_table(rows, shown, study.alpha)))
         print(f"{len(rows)} cells in {config.out}, settings in {Path(config.out) / study.name}.toml")
     for line in _remarks(study, rows, report):
@@ -77,17 +110,15 @@ def run(config: VarianceConfig | LearningConfig) -> int:
     return 2 if report.failed else 0
 
 
-def _study(config: VarianceConfig | LearningConfig) -> VarianceStudy | LearningStudy:
-    if isinstance(config, LearningConfig):
-        return LearningStudy(**{f.name: getattr(config, f.name) for f in dataclasses.fields(LearningStudy)})
-    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(VarianceStudy)}
-    own = (config.estimator,) if config.estimator is not None else ()
-    return VarianceStudy(**{**values, "estimators": (*config.estimators, *own)})
+def _study(config: Any) -> Study:
+    kind = next(kind for kind in _SHOWN if isinstance(config, kind))
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(kind)}
+    if isinstance(config, VarianceConfig) and config.estimator is not None:
+        values["estimators"] = (*config.estimators, config.estimator)
+    return kind(**values)
 
 
-def _remarks(
-    study: VarianceStudy | LearningStudy, rows: Sequence[Mapping[str, Any]], report: RunReport
-) -> Iterator[str]:
+def _remarks(study: Study, rows: Sequence[Mapping[str, Any]], report: RunReport) -> Iterator[str]:
     if report.quarantined:
         yield f"{report.quarantined} corrupt files were put aside as .bad and computed again"
     if report.held:
@@ -135,9 +166,12 @@ def _table(rows: Sequence[Mapping[str, Any]], shown: Mapping[str, str], alpha: f
 
 
 def _number(quantity: Mapping[str, float | None]) -> str:
-    value, low, high = quantity["value"], quantity["low"], quantity["high"]
+    value = quantity["value"]
     if value is None:
         return "-"
+    if "low" not in quantity:  # a number that is no estimate, or has no interval of its own
+        return f"{value:.4g}"
+    low, high = quantity["low"], quantity["high"]
     if low is None or high is None:
         return f"{value:.4g} +- ?"
     return f"{value:.4g} +- {max(value - low, high - value):.2g}"

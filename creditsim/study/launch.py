@@ -12,14 +12,22 @@ from pathlib import Path
 from creditsim.configs import dump
 from creditsim.errors import InputError, UnknownNameError, nearest
 from creditsim.study.cells import Cell
+from creditsim.study.exploration import exploration_cells
 from creditsim.study.files import write_bytes
 from creditsim.study.grid import fit_memory, learning_cells, try_out, variance_cells
+from creditsim.study.regret import regret_cells
 from creditsim.study.runner import RunReport, cpus, run_cells, shard
-from creditsim.study.spec import LearningStudy, VarianceStudy
+from creditsim.study.spec import ExplorationStudy, LearningStudy, RegretStudy, Study, VarianceStudy
 from creditsim.study.store import Store
 
 __all__ = ["How", "Outlook", "launch"]
 
+_CELLS: dict[type, Callable[..., list[Cell]]] = {
+    VarianceStudy: variance_cells,
+    LearningStudy: learning_cells,
+    RegretStudy: regret_cells,
+    ExplorationStudy: exploration_cells,
+}
 _EXECUTORS = ("processes", "serial", "dask=ADDRESS")
 
 
@@ -67,7 +75,7 @@ class Outlook:
 
 
 def launch(
-    study: VarianceStudy | LearningStudy, how: How, tell: Callable[[Outlook], None] = lambda outlook: None
+    study: Study, how: How, tell: Callable[[Outlook], None] = lambda outlook: None
 ) -> tuple[list[Cell], Store, RunReport]:
     """Check every cell, tell what is to come, run what is not finished, and return the cells with their store.
 
@@ -75,8 +83,7 @@ def launch(
     the checks and of `run_cells`.
     """
     how.check()
-    cells = variance_cells(study) if isinstance(study, VarianceStudy) else learning_cells(study)
-    cells = shard(cells, how.shard)
+    cells = shard(_CELLS[type(study)](study), how.shard)
     waiting = [cell for cell in cells if not (how.out / f"{cell.id}.parquet").exists()]
     workers, most = max(1, min(how.workers or cpus(), len(waiting))), None
     if how.executor == "serial":

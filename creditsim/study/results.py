@@ -12,9 +12,14 @@ from creditsim.stats.intervals import t_interval
 from creditsim.study.cells import Cell, CellResult
 from creditsim.study.store import Store
 
-__all__ = ["LABELS", "SHOWN", "collect", "learning_summary", "variance_summary"]
+__all__ = [
+    "LABELS", "SHOWN", "collect", "exploration_summary", "learning_summary", "regret_summary", "variance_summary",
+]  # fmt: skip
 
-LABELS = ("estimator", "method", "environment", "horizon", "policy", "group_size", "groups", "learning_rate")
+LABELS = (
+    "estimator", "method", "rule", "environment", "bandit", "objective", "feedback", "horizon", "policy", "group_size",
+    "groups", "learning_rate", "kept", "scale", "episodes",
+)  # fmt: skip
 """Entries of a cell's spec that `collect` repeats on each of its rows, where the cell has them."""
 
 SHOWN = (
@@ -77,6 +82,51 @@ def learning_summary(cells: Iterable[Cell], store: Store) -> list[dict[str, Any]
                 "j_end": _mean(j[-1], spec["alpha"]),
                 "j_average": _mean(j.mean(axis=0), spec["alpha"]),
             },
+            "cell": cell.id,
+        })  # fmt: skip
+    return out
+
+
+def regret_summary(cells: Iterable[Cell], store: Store) -> list[dict[str, Any]]:
+    """One entry per finished cell: waste and regret at the end, lock-in, exponent of waste, the Lai-Robbins slope."""
+    out = []
+    for cell, result in _finished(cells, store):
+        table, meta = result.table, result.meta
+        last = {str(name): np.flatnonzero(table["quantity"] == name)[-1] for name in ("regret", "waste")}
+        ends = {
+            name: {"value": float(table["mean"][i]), **{k: _finite(table[k][i]) for k in ("low", "high")}}
+            for name, i in last.items()
+        }
+        out.append({
+            **_labels(cell),
+            "replicates": cell.spec["replications"],
+            "law": meta["law"],
+            "quantities": {
+                **ends,
+                "median_waste": {"value": float(table["median"][last["waste"]])},
+                "lock_in": meta["lock_in"],
+                "exponent": meta["exponent"] or {"value": None},
+                "lai_robbins": {"value": meta["lai_robbins"]},
+            },
+            "cell": cell.id,
+        })  # fmt: skip
+    return out
+
+
+def exploration_summary(cells: Iterable[Cell], store: Store) -> list[dict[str, Any]]:
+    """One entry per finished cell: regret at the end, value of the last policy, episodes below the bar and cautious."""
+    out = []
+    for cell, result in _finished(cells, store):
+        spec, meta = cell.spec, result.meta
+        regret, value = (np.asarray(result.table[n]).reshape(-1, spec["replicates"])[-1] for n in ("regret", "value"))
+        quantities = {"regret": regret, "value_end": value}
+        quantities |= {name: np.array(meta[name], float) for name in ("violations", "cautious", "baseline")}
+        out.append({
+            **_labels(cell),
+            "replicates": spec["replicates"],
+            "bar": meta["bar"],
+            "optimum": meta["optimum"],
+            "quantities": {name: _mean(values, spec["alpha"]) for name, values in quantities.items()},
             "cell": cell.id,
         })  # fmt: skip
     return out

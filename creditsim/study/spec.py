@@ -9,7 +9,7 @@ from typing import Literal
 
 from creditsim.errors import InputError
 
-__all__ = ["LearningStudy", "VarianceStudy"]
+__all__ = ["ExplorationStudy", "LearningStudy", "RegretStudy", "Study", "VarianceStudy"]
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,83 @@ class LearningStudy:
         if not 0.0 < self.alpha < 1.0:
             raise InputError("alpha", self.alpha, "0 < alpha < 1")
         _check_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class RegretStudy:
+    """Regret and waste of allocation rules on bandits, over a grid, with bands, lock-in and the law of growth."""
+
+    name: str = "regret"
+    """Name of the study; the settings are kept under it in the output folder."""
+    rules: tuple[str, ...] = ("3spo_proportional", "ucb1", "kl_ucb", "thompson")
+    """Allocation rules: name or name@preset, with parameters as in '3spo_proportional(alpha=10)'."""
+    bandits: tuple[str, ...] = ("bernoulli(p=[0.3, 0.5])",)
+    """Bandits: bernoulli(p=[...]) | gaussian(mean=[...], deviation=1.0) | drifting(p=[...], final=[...], over=1000)."""
+    objective: Literal["max", "min"] = "min"
+    """Which arm should get the pulls: the one that succeeds least (3SPO's target), or most."""
+    feedback: Literal["bandit", "full"] = "bandit"
+    """Whether a pull shows its arm alone, or every decision shows all arms."""
+    horizon: int = 10_000
+    """Pulls of a replication."""
+    initial_pulls: int | None = None
+    """Pulls of each arm to begin with; default: what the rule needs."""
+    replications: int = 1000
+    """Independent runs in a cell."""
+    alpha: float = 0.05
+    """Error level of every interval, and of each band as a whole."""
+    seed: int = 0
+    """Seed of all random numbers."""
+
+    def check(self) -> None:
+        """Raise an InputError for a number that no study can have; names are looked up when cells are made."""
+        _check_name(self.name)
+        _check_lists(self, ("rules", "bandits"))
+        for field, least in {"horizon": 2, "replications": 2}.items():
+            if getattr(self, field) < least:
+                raise InputError(field, getattr(self, field), f"a whole number >= {least}")
+        if not 0.0 < self.alpha < 1.0:
+            raise InputError("alpha", self.alpha, "0 < alpha < 1")
+        _check_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class ExplorationStudy:
+    """Conservative exploration under a bar on the expected return: exact regret and violated episodes, over a grid."""
+
+    name: str = "exploration"
+    """Name of the study; the settings are kept under it in the output folder."""
+    methods: tuple[str, ...] = ("stepmix", "epsmix", "ucbvi")
+    """stepmix | epsmix | ucbvi, with settings as in 'stepmix(known=true)': known, first, data, pessimism, delta,
+    growth."""
+    environments: tuple[str, ...] = ("layered@tiny",)
+    """Environments with rewards in [0, 1], with parameters as in 'layered@tiny(width=3)'."""
+    kept: tuple[float, ...] = (0.9,)
+    """Bars: the share of the behaviour's exact value that every episode's policy must keep."""
+    scales: tuple[float, ...] = (1.0,)
+    """Factors on every bonus; below 1 the guarantee is no longer proved."""
+    skill: float = 0.5
+    """The behaviour takes the optimal action with this probability, else any allowed one."""
+    episodes: int = 1000
+    """Episodes of each run."""
+    replicates: int = 16
+    """Independent runs in a cell, side by side."""
+    alpha: float = 0.05
+    """Error level of every interval."""
+    seed: int = 0
+    """Seed of all random numbers."""
+
+    def check(self) -> None:
+        """Raise an InputError for a number that no study can have; names are looked up when cells are made."""
+        _check_name(self.name)
+        _check_lists(self, ("methods", "environments", "kept", "scales"))
+        if not 0.0 < self.alpha < 1.0:
+            raise InputError("alpha", self.alpha, "0 < alpha < 1")
+        if self.replicates < 2:
+            raise InputError("replicates", self.replicates, "a whole number >= 2")
+        _check_seed(self.seed)
+
+
+Study = VarianceStudy | LearningStudy | RegretStudy | ExplorationStudy
 
 
 def _check_name(name: str) -> None:
