@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from creditsim.errors import CorruptFileError, InputError
 from creditsim.study.cells import SCHEMA, CellResult, canonical, table_hash
 from creditsim.study.owners import owner
 
-__all__ = ["FULL", "read_file", "write_bytes", "write_file"]
+__all__ = ["FULL", "read_file", "read_sealed", "write_bytes", "write_file", "write_sealed"]
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a file system without room."""
@@ -40,8 +41,12 @@ def write_file(path: Path, result: CellResult, facts: dict[str, Any]) -> None:
     if len(set(lengths.values())) > 1:
         raise InputError("table", f"columns of lengths {lengths}", "columns of one length")
     table = pa.Table.from_arrays([_to_arrow(values) for values in columns.values()], names=list(columns))
-    facts = {**facts, "schema": SCHEMA, "rows": table.num_rows, "table": table_hash(columns), "meta": dict(result.meta)}
-    header = {_KEY: canonical(facts).encode(), _SEAL_KEY: _OPEN + _ZEROS}
+    write_sealed(path, table, {**facts, "schema": SCHEMA, "table": table_hash(columns), "meta": dict(result.meta)})
+
+
+def write_sealed(path: Path, table: pa.Table, facts: Mapping[str, Any]) -> None:
+    """Write any Arrow table, sealed, with JSON facts, `schema` among them; whole or not at all, see `write_bytes`."""
+    header = {_KEY: canonical({**facts, "rows": table.num_rows}).encode(), _SEAL_KEY: _OPEN + _ZEROS}
     sink = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata(header), sink, compression="zstd")
     write_bytes(path, _sealed(sink.getvalue().to_pybytes()))
@@ -74,11 +79,18 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def read_file(path: Path) -> tuple[CellResult, dict[str, Any]]:
+    """Read a table of plain columns and its facts; errors as `read_sealed`."""
+    table, facts = read_sealed(path)
+    columns = {name: _to_numpy(table.column(name).combine_chunks()) for name in table.column_names}
+    return CellResult(columns, facts["meta"]), facts
+
+
+def read_sealed(path: Path, newest: int = SCHEMA) -> tuple[pa.Table, dict[str, Any]]:
     """Read a table and its facts.
 
     The seal is checked before any byte reaches the Parquet reader, so that no damage can be mistaken for numbers or
     bring the reader down. Errors: FileNotFoundError; CorruptFileError where the file is damaged; InputError where it
-    cannot be read or its schema is newer.
+    cannot be read or its schema is newer than `newest`.
     """
     try:
         content = path.read_bytes()
@@ -95,10 +107,9 @@ def read_file(path: Path) -> tuple[CellResult, dict[str, Any]]:
         schema = int(facts["schema"])
     except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
         raise CorruptFileError(str(path), type(error).__name__, "a result file of creditsim") from None
-    if schema > SCHEMA:
-        raise InputError(str(path), f"results of schema {schema}", f"schema {SCHEMA} or older; update creditsim")
-    columns = {name: _to_numpy(table.column(name).combine_chunks()) for name in table.column_names}
-    return CellResult(columns, facts["meta"]), facts
+    if schema > newest:
+        raise InputError(str(path), f"results of schema {schema}", f"schema {newest} or older; update creditsim")
+    return table, facts
 
 
 # Arrow's own conversions import pandas where it is installed, half a second in every process; these do not.

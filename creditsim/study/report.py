@@ -113,7 +113,11 @@ def _overall(setting: Setting, sums: Sums, width: Width) -> dict[str, Line]:
         least = -math.inf if name == "gradient_along" else 0.0
         most = 1.0 if name in _SHARES else math.inf
         lines[name] = _line(float(ratio.value), float(ratio.standard_error), float(width.mean()), least, most)
-    if not np.any(setting.gradient):
+    square = float(np.square(setting.gradient).sum())
+    efficiency = sums.efficiency(summary, square)
+    half = float(width.mean())
+    lines["gradient_efficiency"] = _line(float(efficiency.value), float(efficiency.standard_error), half, -1.0, 1.0)
+    if square == 0.0:
         lines["gradient_along"] = (math.nan, math.nan, math.nan, math.nan)
     return lines | _gradient_lines(setting, sums, width)
 
@@ -246,7 +250,14 @@ def exact_numbers(setting: Setting, exact: ExactMoments | None, keys: np.ndarray
         ("all", "gradient_bias"): float(np.linalg.norm(law.bias)), ("all", "gradient_cosine"): law.cosine,
         ("all", "gradient_mse"): law.trace + float(np.square(law.bias).sum()),
         ("all", "gradient_snr"): law.signal_to_noise,
+        ("all", "gradient_efficiency"): _efficiency(law.mean, law.exact, law.trace),
     }  # fmt: skip
+
+
+def _efficiency(mean: np.ndarray, exact: np.ndarray, trace: float) -> float:
+    inner, square = float(mean @ exact), float(np.square(exact).sum())
+    length = float(np.square(mean).sum()) + trace
+    return inner * abs(inner) / (square * length) if square > 0.0 and length > 0.0 else math.nan
 
 
 def _axes(setting: Setting) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ LABELS = (
 
 SHOWN = (
     "bias_rms", "variance", "mse", "gradient_bias", "gradient_variance", "gradient_cosine", "gradient_snr",
-    "sign_agreement", "degenerate", "singletons",
+    "gradient_efficiency", "sign_agreement", "degenerate", "singletons",
 )  # fmt: skip
 
 

@@ -20,8 +20,8 @@ from creditsim.rollouts import Rollouts
 from creditsim.sampling.sampler import Sampler
 from creditsim.sampling.table import TableSampler
 from creditsim.sampling.tables import most_rows
+from creditsim.signal_tables import signal_tables
 from creditsim.study.entries import Entry, parse_entry, parse_policy
-from creditsim.train import signal_tables
 from creditsim.updates.optimiser import ascend
 
 __all__ = ["Setting", "environment_entry", "make_environment", "make_policy"]
@@ -75,7 +75,12 @@ class Setting:
     def of(cls, spec: Mapping[str, Any], seed: int) -> Setting:
         """Find every part and match what each needs with what those before it make; errors as in `plan.check`."""
         mdp = make_environment(spec["environment"], spec["horizon"])
-        return cls(spec, seed, mdp, make_policy(spec["policy"], mdp), _planned(spec))
+        return cls.on(spec, seed, mdp, make_policy(spec["policy"], mdp))
+
+    @classmethod
+    def on(cls, spec: Mapping[str, Any], seed: int, mdp: TabularMDP, policy: SoftmaxPolicy) -> Setting:
+        """A setting on a given table and policy, which the spec need not name."""
+        return cls(spec, seed, mdp, policy, _planned(spec))
 
     @cached_property
     def solution(self) -> Solution:

@@ -70,6 +70,22 @@ class Sums:
         value = float(summary.mean[_AT[numerator]]) / scale
         return Ratio(np.array(value), np.sqrt(np.maximum(spread, 0.0) / summary.n) / abs(scale))
 
+    def efficiency(self, summary: Summary, square: float) -> Ratio:
+        """E<g, d>^2 / (|d|^2 E|g|^2), d the exact gradient with |d|^2 = `square`, signed as E<g, d>; delta method.
+
+        From a = E<g, d> / |d|^2 and e = E|g - d|^2: a |a| |d|^2 / (e + (2 a - 1) |d|^2). NaN where d = 0 or g = 0.
+        """
+        along, error = (float(summary.mean[_AT[name]]) for name in ("along", "gradient_error2"))
+        length = error + (2.0 * along - 1.0) * square
+        if square == 0.0 or not length > 0.0:
+            return Ratio(np.array(np.nan), np.array(np.nan))
+        weights = np.zeros(len(SCALARS))
+        weights[_AT["along"]] = 2.0 * abs(along) * square * (length - abs(along) * np.sign(along) * square) / length**2
+        weights[_AT["gradient_error2"]] = -along * abs(along) * square / length**2
+        spread = np.einsum("i,ij,j->", weights, summary.covariance(), weights, optimize=False)
+        value = along * abs(along) * square / length
+        return Ratio(np.array(value), np.sqrt(np.maximum(spread, 0.0) / summary.n))
+
     def gradient(self) -> Gradient:
         """Mean and spread of the gradient."""
         count = (

@@ -17,7 +17,7 @@ from creditsim.study.report import precision_reached, table_of
 from creditsim.study.setting import Setting
 from creditsim.study.sums import Sums
 
-__all__ = ["CHUNK_ROWS", "default_chunk", "enumerated", "run_cell"]
+__all__ = ["CHUNK_ROWS", "default_chunk", "enumerated", "measure", "run_cell"]
 
 CHUNK_ROWS = 1 << 18
 """Rows that a chunk holds unless told otherwise: enough that calls cost nothing, few enough to stay interruptible."""
@@ -30,13 +30,18 @@ def default_chunk(setting: Setting) -> int:
 
 
 def run_cell(spec: Mapping[str, Any], seed: int, *, chunk: int | None = None) -> CellResult:
-    """Bias, variance and gradients of one estimator in one setting; columns as in `report.COLUMNS`.
+    """Bias, variance and gradients of one estimator in one setting; see `measure`."""
+    return measure(Setting.of(spec, seed), chunk=chunk)
 
-    The bits depend on `spec` and `seed` only: not on `chunk` (replicates per estimator call), threads or the machine's
+
+def measure(setting: Setting, *, chunk: int | None = None) -> CellResult:
+    """Bias, variance and gradients of a setting's estimator; columns as in `report.COLUMNS`.
+
+    The bits depend on the setting only: not on `chunk` (replicates per estimator call), threads or the machine's
     memory. Where memory gives out a chunk is halved and drawn again; MemoryError below one replicate. Errors:
     InputError from the estimator, TooLargeError where exact moments were asked for and are too many to enumerate.
     """
-    setting = Setting.of(spec, seed)
+    spec = setting.spec
     exact = enumerated(setting) if spec["exact"] else None
     sums, sequential = Sums(setting), spec["precision"] is not None
     chunk, seconds, rows = chunk or default_chunk(setting), 0.0, 0
