@@ -1,0 +1,1 @@
+"""The sub-commands of `creditsim bridge`, one module each."""
