@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from creditsim.errors import InputError, UnknownNameError, nearest
+from creditsim.schedules import Schedule
 
 __all__ = ["METHODS", "Catalogue", "Method", "Use"]
 
@@ -96,6 +97,7 @@ _PLAIN = Use("reinforce", {"optimiser": "adam", "learning_rate": 0.1})
 _GRPO_LOSS = Use("surrogate", {"loss": "ppo@grpo"})
 _CONSERVATIVE = {"design": "inferred", "estimator": "notes", "update": "inferred"}
 _AGENT_LOSS = Use("surrogate", {"loss": "ppo@verl-agent"})
+_CANON_LOSS = Use("surrogate", {"loss": "ppo@verl", "clip_high": 0.28, "aggregation": "seq-mean-token-sum"})
 
 METHODS = Catalogue(
     Method(
@@ -291,5 +293,150 @@ METHODS = Catalogue(
         update=Use("optimistic_planning"),
         timed=True,
         regime="as StepMix, whole episodes at a time",
+    ),
+    Method(
+        name="seeupo",
+        title="SeeUPO",
+        paper="arXiv:2602.06554",
+        evidence={"design": "code", "estimator": "code", "update": "code"},
+        estimator=Use("seeupo@paper"),
+        update=Use("sequential@paper"),
+        regime="turns of one team: monotone turn by turn; no better than all at once where each turn sees everything",
+    ),
+    Method(
+        name="seeupo_code",
+        title="SeeUPO, as its code has it",
+        paper="arXiv:2602.06554",
+        evidence={"design": "code", "estimator": "code", "update": "code"},
+        estimator=Use("seeupo@code"),
+        update=Use("sequential@code"),
+        regime="as SeeUPO with clamped credit and clipped products: rare large rewards are squashed",
+    ),
+    Method(
+        name="igpo",
+        title="IGPO",
+        paper="arXiv:2510.14967",
+        evidence={"design": "notes", "signal": "inferred", "estimator": "notes", "update": "notes"},
+        signals=(Use("information_gain"),),
+        estimator=Use("igpo@paper"),
+        update=_GRPO_LOSS,
+        regime="many turns, one outcome and a potential near the value; turns of unlike depth share one scale",
+    ),
+    Method(
+        name="a2tgpo",
+        title="A2TGPO",
+        paper="arXiv:2605.06200",
+        evidence={"design": "notes", "signal": "inferred", "estimator": "code", "update": "code"},
+        signals=(Use("information_gain"),),
+        estimator=Use("a2tgpo@code"),
+        # The published clip, 3e-3 and 4e-3, is made for token means of long turns; with one decision per turn and
+        # one step per batch it never binds.
+        update=Use("surrogate", {"loss": "turn_clip"}),
+        regime="as IGPO where gains depend on depth; its normalisation by depth may move the optimum",
+    ),
+    Method(
+        name="dvao",
+        title="DVAO",
+        paper="arXiv:2605.25604",
+        evidence={"design": "notes", "estimator": "notes", "update": "notes"},
+        estimator=Use("dvao"),
+        update=_GRPO_LOSS,
+        regime="several bounded rewards of one scale; weighs by spread, so noise too. One reward: GRPO, divisor N",
+    ),
+    Method(
+        name="rc",
+        title="Reward combination",
+        paper="arXiv:2605.25604",
+        evidence={"design": "notes", "estimator": "notes", "update": "notes"},
+        estimator=Use("rc"),
+        update=_GRPO_LOSS,
+        regime="several rewards that agree; near-perfect conflict is blown up to unit variance",
+    ),
+    Method(
+        name="ac",
+        title="Advantage combination",
+        paper="arXiv:2605.25604",
+        evidence={"design": "notes", "estimator": "notes", "update": "notes"},
+        estimator=Use("ac"),
+        update=_GRPO_LOSS,
+        regime="several rewards of unlike scale; blind to how they vary together",
+    ),
+    Method(
+        name="gdpo",
+        title="Decoupled normalisation (GDPO)",
+        paper="verl and TRL: GDPO, normalize_then_sum",
+        evidence={"design": "notes", "estimator": "code", "update": "notes"},
+        estimator=Use("gdpo"),
+        update=_GRPO_LOSS,
+        regime="as advantage combination, with a scale of one over the batch",
+    ),
+    Method(
+        name="canon_inter",
+        title="CANON-Inter",
+        paper="arXiv:2509.23962",
+        evidence={"design": "code", "signal": "inferred", "estimator": "code", "update": "code"},
+        signals=(Use("metric"),),
+        estimator=Use("canon@paper"),
+        update=_CANON_LOSS,
+        regime="a metric whose better side is unknown: pushed towards the half that is rewarded, a bias",
+    ),
+    Method(
+        name="canon_intra",
+        title="CANON-Intra",
+        paper="arXiv:2509.23962",
+        evidence={"design": "code", "signal": "inferred", "estimator": "code", "update": "code"},
+        signals=(Use("metric"),),
+        estimator=Use("canon@paper", {"mu": 0.0}),
+        update=_CANON_LOSS,
+        regime="hard tasks: both halves of the metric stay alive, away from the side that is rewarded",
+    ),
+    Method(
+        name="canon_dynamic",
+        title="CANON-Dynamic",
+        paper="arXiv:2509.23962",
+        evidence={"design": "code", "signal": "inferred", "estimator": "inferred", "update": "code"},
+        signals=(Use("metric"),),
+        # One fall along a cosine; the code restarts it after 50 of 150 steps and warms up for 30.
+        estimator=Use("canon@paper", {"mu": Schedule(1.0, 0.4, "cosine")}),
+        update=_CANON_LOSS,
+        regime="towards the better half first, back to exploring later",
+    ),
+    Method(
+        name="scpo",
+        title="SCPO",
+        paper="arXiv:2606.25852",
+        evidence={"design": "notes", "estimator": "notes", "update": "notes"},
+        estimator=Use("scpo@paper"),
+        update=_AGENT_LOSS,
+        regime="long tasks whose failures get much right; a bias where the best match of a step leads nowhere",
+    ),
+    Method(
+        name="steppo",
+        title="StepPO",
+        paper="arXiv:2604.18401",
+        evidence={"design": "notes", "signal": "inferred", "estimator": "code", "update": "code"},
+        signals=(Use("critic", {"learns": "steps"}),),
+        estimator=Use("steppo@code"),
+        update=Use("surrogate", {"loss": "step_ppo@code"}),
+        regime="many tokens per step and gamma < 1; steps of unlike length pull it off the policy gradient",
+    ),
+    Method(
+        name="copo",
+        title="COPO",
+        paper="arXiv:2508.04138",
+        evidence={"design": "code", "signal": "inferred", "estimator": "code", "update": "code"},
+        signals=(Use("answer"),),
+        estimator=Use("copo@code"),
+        update=Use("surrogate", {"loss": "blended"}),
+        regime="prompts that all rollouts win or lose, beside unlike ones; adds the spread between prompts as noise",
+    ),
+    Method(
+        name="a_grae",
+        title="A-GRAE",
+        paper="arXiv:2602.05548",
+        evidence={"design": "paper", "estimator": "paper", "update": "code"},
+        estimator=Use("a_grae@paper"),
+        update=_GRPO_LOSS,
+        regime="binary rewards; little praise while little works, so answers not drawn gain; the optimum is reached later",
     ),
 )

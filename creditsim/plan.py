@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from creditsim.errors import MissingColumnError, UnknownNameError, nearest
+from creditsim.estimators.base import ESTIMATORS
 from creditsim.estimators.base import resolve as resolve_estimator
 from creditsim.methods import Method, Use
 from creditsim.registry import Bound, Part, Registry, import_function, parse_spec
@@ -37,6 +38,11 @@ class Plan:
     tables: tuple[str, ...]
     """Tables that the loop must put into the state for the parts that ask for them."""
 
+    @property
+    def parts(self) -> tuple[Bound, ...]:
+        """All parts, in the order in which data flow."""
+        return (self.design, *self.signals, self.estimator, self.update)
+
 
 def check(method: Method, **params: Mapping[str, Any]) -> Plan:
     """Find a method's parts and match what each needs with what those before it make.
@@ -54,7 +60,7 @@ def check(method: Method, **params: Mapping[str, Any]) -> Plan:
     signals = tuple(_bind(SIGNALS, "signal", use, params.get(parse_spec(use.spec)[0], {})) for use in method.signals)
     estimator = resolve_estimator(method.estimator.spec, **{**method.estimator.params, **params.get("estimator", {})})
     update = _bind(UPDATES, "update", method.update, params.get("update", {}))
-    parts = [design, *signals, estimator, update]
+    parts = [design, *signals, estimator, update, *_named_by(update)]
     _match(method, parts)
     wanted = {name for bound in parts for name in bound.part.needs}
     return Plan(
@@ -84,9 +90,15 @@ def _match(method: Method, parts: Iterable[Bound]) -> None:
             have.add("advantage")  # whatever else it makes; a user's own function declares nothing
 
 
+def _named_by(bound: Bound) -> list[Bound]:
+    """The parts that a part's parameters name, such as the loss of a surrogate update."""
+    named = bound.part.options.get("parts", {})
+    return [registry.bind(bound.params[name]) for name, registry in named.items()]
+
+
 def _maker(column: str) -> str | None:
     """A part that makes a column, as a user would ask for it."""
-    for registry in (SIGNALS, DESIGNS):
+    for registry in (SIGNALS, DESIGNS, ESTIMATORS):
         for part in registry:
             if column in part.makes:
                 return f"{part.kind} {part.name}"

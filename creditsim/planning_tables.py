@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from creditsim.exact.dp import optimal, solve
 from creditsim.mdp.checks import fraction
 from creditsim.mdp.table import TabularMDP
 
-__all__ = ["half_optimal", "planning_tables", "steps_left"]
+__all__ = ["half_optimal", "planning_tables", "policy_values", "steps_left", "turn_of_state"]
 
 
 def planning_tables(mdp: TabularMDP) -> dict[str, Callable[[], Any]]:
@@ -20,6 +21,7 @@ def planning_tables(mdp: TabularMDP) -> dict[str, Callable[[], Any]]:
 
     `successor`, `branch_reward` (S,A,B), `allowed_action` (S,A), `steps_left` (S,), `start` (S,), `discount`: see
     `creditsim.updates.planning.Model`. `baseline` (S,A): `half_optimal`; `baseline_value`: its exact return.
+    `turn_of_state` (S,): see `turn_of_state`. `policy_values`: a function, see `policy_values`.
     """
     return {
         "successor": lambda: mdp.successor,
@@ -30,7 +32,49 @@ def planning_tables(mdp: TabularMDP) -> dict[str, Callable[[], Any]]:
         "discount": lambda: mdp.gamma,
         "baseline": lambda: half_optimal(mdp),
         "baseline_value": lambda: solve(mdp, half_optimal(mdp)).j,
+        "turn_of_state": lambda: turn_of_state(mdp),
+        "policy_values": lambda: partial(policy_values, mdp),
     }
+
+
+def turn_of_state(mdp: TabularMDP) -> np.ndarray:
+    """(S,) the step at which each state is met by some policy; -1 where nobody acts, -2 where at several steps."""
+    turn = np.full(mdp.n_states, -1)
+    here = mdp.start > 0
+    for step in range(mdp.horizon):
+        inside = here.copy()
+        while here.any():  # decisions of one step lead to each other before the next step begins
+            following = _led_to(mdp, here)
+            here = following & ~mdp.tick & ~inside
+            inside |= here
+        inside &= ~mdp.terminal
+        turn[inside] = np.where(turn[inside] == -1, step, -2)
+        here = _led_to(mdp, inside) & mdp.tick & ~mdp.terminal
+    return turn
+
+
+def _led_to(mdp: TabularMDP, states: np.ndarray) -> np.ndarray:
+    """(S,) bool: what some allowed action in `states` may lead to."""
+    possible = (mdp.probability > 0) & mdp.mask[:, :, None] & (states & ~mdp.terminal)[:, None, None]
+    following = np.zeros(mdp.n_states, bool)
+    following[mdp.successor[possible]] = True
+    return following
+
+
+def policy_values(mdp: TabularMDP, pi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Exact values of policies (R,S,A): Q (R,S,A), averaged over the steps at which a state is met, and mass (R,S).
+
+    The mass of a state is the expected sum of gamma^t over the steps t at which it is met, its weight in the gradient
+    of J. States that are not met have Q = 0 and mass 0.
+    """
+    q, mass = np.zeros(pi.shape), np.zeros(pi.shape[:2])
+    for r, table in enumerate(pi):
+        solution = solve(mdp, table)
+        met = mdp.gamma ** np.arange(mdp.horizon)[:, None] * np.where(mdp.terminal, 0.0, solution.occupancy)
+        mass[r] = met.sum(axis=0)
+        total = np.einsum("ts,tsa->sa", met, solution.q[:0:-1])
+        q[r] = total / np.where(mass[r] > 0, mass[r], 1.0)[:, None]
+    return q, mass
 
 
 def steps_left(mdp: TabularMDP) -> np.ndarray:

@@ -12,15 +12,15 @@ from creditsim.errors import InputError
 __all__ = ["check_writable", "replace_file", "write_parquet"]
 
 
-def check_writable(path: str | Path) -> Path:
+def check_writable(path: str | Path, field: str = "out") -> Path:
     """Return the path if a file can be put there; call it before hours of work, not after."""
     target = Path(path)
     if target.is_dir():
-        raise InputError("out", repr(str(path)), "a file name; this is a folder")
+        raise InputError(field, repr(str(path)), "a file name; this is a folder")
     if not target.parent.is_dir():
-        raise InputError("out", repr(str(path)), f"a file in a folder that is there; no folder {target.parent}")
+        raise InputError(field, repr(str(path)), f"a file in a folder that is there; no folder {target.parent}")
     if not os.access(target.parent, os.W_OK):
-        raise InputError("out", repr(str(path)), f"a folder that can be written; {target.parent} cannot")
+        raise InputError(field, repr(str(path)), f"a folder that can be written; {target.parent} cannot")
     return target
 
 

@@ -1,193 +1,106 @@
 """The loop that runs a method on tables: design, signals, estimator, update, and the exact return after every update.
 
-Replicates run side by side: replicate = batch of the rollouts = first axis of the parameters and of every array in the
-state, which this loop owns. Entries it makes: `replicate` (R,) the replicates' numbers, `seed` of the update at hand,
-`horizon` the most rows of an episode, and the tables that signals ask for.
+Replicates run side by side, in blocks that share nothing: a block is trained as one batch of rollouts (`train_block`),
+and blocks run on threads of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from creditsim.configs import parse_value
 from creditsim.errors import InputError, UnknownNameError, nearest
-from creditsim.estimators.base import Pairs, credit
-from creditsim.exact.dp import objective, optimal, solve
-from creditsim.mdp import SoftmaxPolicy, TabularMDP, make, with_time
-from creditsim.mdp.rows import TablePolicy
+from creditsim.exact.dp import optimal
+from creditsim.mdp import TabularMDP, make, with_time
 from creditsim.methods import METHODS, Method, Use
 from creditsim.plan import Plan, check
-from creditsim.planning_tables import planning_tables
-from creditsim.registry import Bound, parse_spec
-from creditsim.rng import derive_seed
-from creditsim.rollouts import Rollouts
-from creditsim.sampling.table import TableSampler
+from creditsim.registry import parse_spec
 from creditsim.sampling.tables import most_rows
-from creditsim.schedules import as_schedule, resolve
-from creditsim.segments import segment_sum
+from creditsim.schedules import as_schedule
+from creditsim.threads import side_by_side, workers
+from creditsim.train_block import Block, Curves, at_update
 from creditsim.train_config import TrainConfig
-from creditsim.updates.base import row_weight
 
-__all__ = ["TrainConfig", "TrainResult", "planned", "signal_tables", "train"]
+__all__ = ["TrainConfig", "TrainResult", "planned", "train"]
+
+_MOST_ROWS = 1 << 18
+"""Rows of one update that a block may have: what is gained by larger ones no longer pays for the memory."""
+_LEAST_ROWS = 1 << 15
+"""Rows below which a block is not cut for the sake of another thread: its fixed work would be most of it."""
 
 
 @dataclass(frozen=True, eq=False)
-class TrainResult:
+class TrainResult(Curves):
     """What a run left: exact and sampled curves, and the policies it ended with; U updates made, R replicates."""
 
     config: TrainConfig
     plan: Plan
     mdp: TabularMDP
-    j: np.ndarray
-    """(U+1, R) exact return of each policy, before the first update and after each."""
     optimum: float
     """Exact return of the best policy that sees the hidden state and the step; under aliasing out of reach."""
-    mean_return: np.ndarray
-    """(U, R) mean undiscounted return of the trajectories that the design kept for each update; of a tree that grows
-    over the updates, of the paths that ended in this one, NaN where none did."""
-    success: np.ndarray
-    """(U, R) share of those trajectories whose return is positive; trajectory column `success` where there is one."""
-    generated: np.ndarray
-    """(U, R) int64 rows drawn for each update, dropped ones included."""
-    silent: np.ndarray
-    """(U, R) share of the rows with weight whose advantage is 0; 1 where there is no such row."""
-    met: np.ndarray
-    """(U, R) int64 distinct hidden states that kept rows have been in or led to, up to each update."""
     theta: np.ndarray
-    """(R, P) parameters in the end."""
+    """(R, P) parameters in the end; of a replicate that failed, those before it did."""
+    failed_at: np.ndarray
+    """(R,) the update, 1 to U, in which advantages or parameters became NaN or infinite; -1 where none did."""
 
 
 def train(config: TrainConfig, *, progress: Callable[[Iterable[int]], Iterable[int]] = iter) -> TrainResult:
     """Run a method from the uniform softmax policy and return its curves; the same bits for the same config.
 
     A replicate's numbers depend on its number and the seed, not on which replicates run beside it nor on threads.
-    `progress` wraps the range of updates. Errors come before the first rollout: unknown names and parameters, numbers
-    out of range, parts that do not fit each other.
+    `progress` wraps the range of updates. A replicate whose advantages or parameters become NaN or infinite stops
+    there, and its curves are NaN from that update on. Errors come before the first rollout: unknown names and
+    parameters, numbers out of range, parts that do not fit each other, too few groups, schedules that end too early.
     """
     config.check()
     plan, env_params = planned(config)
     env = config.env if "@" in config.env else f"{config.env}@{config.size}"
     mdp = make(env, **env_params)
     mdp = with_time(mdp) if plan.method.timed else mdp
-    learner = TablePolicy(SoftmaxPolicy.uniform(mdp, config.replicates), mdp)
-    j = np.empty((config.updates + 1, config.replicates))
-    j[0] = objective(mdp, learner.table)
-    mean_return, success, silent = np.empty((3, config.updates, config.replicates))
-    generated, met = np.empty((2, config.updates, config.replicates), np.int64)
-    seen = np.zeros((config.replicates, mdp.n_states), bool)
-    state: dict[str, Any] = {
-        "replicate": config.first_replicate + np.arange(config.replicates),
-        "horizon": most_rows(mdp),
-    }
-    for number in progress(range(config.updates)):
-        rollouts, state = _sample(config, plan, number, learner, state)
-        mean_return[number], success[number] = _sampled(rollouts, config.replicates)
-        generated[number] = _drawn(rollouts, config.replicates)
-        for name in ("state", "next_state"):
-            seen[rollouts.batch_rows, rollouts.columns[name]] = True
-        met[number] = seen.sum(axis=1)
-        learner, state, silent[number] = _improve(config, plan, number, learner, rollouts, state)
-        j[number + 1] = objective(mdp, learner.table)
-        if config.transitions is not None and (generated[: number + 1].sum(axis=0) >= config.transitions).all():
+    curves = Curves.empty(config.updates, config.replicates)
+    spans = _parts(config.replicates, config.groups * config.group_size * most_rows(mdp), workers(config.threads))
+    if len(spans) > 1:
+        _keep_memory()
+    blocks = [Block(config, plan, mdp, curves, span) for span in spans]
+    failed_at = np.full(config.replicates, -1)
+    made = 0
+    with side_by_side(config.threads, len(blocks)) as run:
+        for number in progress(range(config.updates)):
+            run(lambda block, number=number: block.advance(number), blocks)
             made = number + 1
-            j, mean_return, success = j[: made + 1], mean_return[:made], success[:made]
-            generated, silent, met = generated[:made], silent[:made], met[:made]
-            break
-    curves = (j, optimal(mdp).j, mean_return, success, generated, silent, met)
-    return TrainResult(config, plan, mdp, *curves, learner.theta)
+            failed_at = np.concatenate([block.failed_at for block in blocks])
+            if config.transitions is not None:
+                enough = curves.generated[:made].sum(axis=0) >= config.transitions
+                if (enough | (failed_at >= 0)).all():
+                    break
+    theta = np.concatenate([block.learner.theta for block in blocks])
+    return TrainResult(
+        **vars(curves.upto(made)), config=config, plan=plan, mdp=mdp, optimum=optimal(mdp).j, theta=theta,
+        failed_at=failed_at,
+    )  # fmt: skip
 
 
-def _sample(
-    config: TrainConfig, plan: Plan, number: int, learner: TablePolicy, state: dict[str, Any]
-) -> tuple[Rollouts, dict[str, Any]]:
-    """Draw the rollouts of one update, and put into the state what belongs to this update."""
-    seed = derive_seed(config.seed, "update", number)
-    state = {**state, "seed": seed, **signal_tables(plan.tables, learner)}
-    sampler = TableSampler(
-        learner.mdp,
-        seed=seed,
-        batches=config.replicates,
-        groups=config.groups,
-        first_batch=config.first_replicate,
-        threads=config.threads,
-        record=plan.record,
-    )
-    return _at(plan.design, config, number)(sampler, learner.policy, state)
+def _parts(replicates: int, rows: int, threads: int) -> list[slice]:
+    """Replicates of each block, as equal as can be, for so many rows of an update in each replicate.
 
-
-def _improve(
-    config: TrainConfig, plan: Plan, number: int, learner: TablePolicy, rollouts: Rollouts, state: dict[str, Any]
-) -> tuple[TablePolicy, dict[str, Any], np.ndarray]:
-    """Signals, estimator and update rule, in this order; and the share of rows (R,) without credit."""
-    for bound in plan.signals:
-        columns, state = _at(bound, config, number)(rollouts, state)
-        rollouts = rollouts.with_columns(**columns)
-    result = credit(rollouts, _at(plan.estimator, config, number))
-    columns = {"advantage": result.advantage(rollouts)} if isinstance(result, Pairs) else result
-    live = row_weight(rollouts) > 0
-    batch, quiet = rollouts.batch_rows[live], np.asarray(columns["advantage"])[live] == 0
-    rows = np.bincount(batch, minlength=config.replicates)
-    silent = np.where(rows > 0, np.bincount(batch, quiet, config.replicates) / np.maximum(rows, 1), 1.0)
-    return *_at(plan.update, config, number)(learner, rollouts, columns, state), silent
-
-
-def _at(bound: Bound, config: TrainConfig, number: int) -> Bound:
-    """The part with its schedules resolved for one update."""
-    return bound.part.bind(None, **resolve(bound.params, number, config.updates))
-
-
-def signal_tables(names: Iterable[str], learner: TablePolicy) -> dict[str, np.ndarray]:
-    """The tables that parts ask for, by name; see `creditsim.signals.base.signal` and `planning_tables`."""
-    mdp = learner.mdp
-    make_table: dict[str, Callable[[], np.ndarray]] = {
-        "context_of_state": lambda: mdp.context,
-        "observation_of_state": lambda: mdp.observation,
-        "oracle_value": lambda: np.stack([solve(mdp, pi).value for pi in learner.table]),
-        "valid_action": lambda: _acts(mdp),
-        **planning_tables(mdp),
-    }
-    return {name: make_table[name]() for name in names}
-
-
-def _acts(mdp: TabularMDP) -> np.ndarray:
-    """(S, A) bool: False where an action surely leaves the state as it is and pays nothing."""
-    possible = mdp.probability > 0
-    stays = (mdp.successor == np.arange(mdp.n_states)[:, None, None]) & (mdp.scalar_reward == 0)
-    return (possible & ~stays).any(axis=-1)
-
-
-def _sampled(rollouts: Rollouts, replicates: int) -> tuple[np.ndarray, np.ndarray]:
-    """(R,) mean return and (R,) share of successes of the trajectories of each batch, branches left out.
-
-    Where a design says which paths of its tree ended, theirs; NaN where none did.
+    One for each thread, fewer where they would be small, more (a multiple) where they would be large.
     """
-    ends = "ended" in rollouts.trajectory_columns
-    chosen = rollouts.trajectory_columns["ended"] if ends else rollouts.parent < 0
-    score = segment_sum(rollouts.reward, rollouts.trajectory, rollouts.n_trajectories)[chosen]
-    at = rollouts.parent[chosen]
-    while (at >= 0).any():
-        score = score + np.where(at >= 0, rollouts.reward[at], 0.0)
-        at = np.where(at >= 0, rollouts.previous[at], -1)
-    won = rollouts.trajectory_columns["success"][chosen] if "success" in rollouts.trajectory_columns else score > 0
-    batch = rollouts.batch[chosen]
-    count = np.bincount(batch, minlength=replicates).astype(float)
-    count[count == 0] = np.nan if ends else 1.0
-    total = np.bincount(batch, weights=score, minlength=replicates)
-    wins = np.bincount(batch, weights=np.asarray(won, float), minlength=replicates)
-    return total / count, wins / count
+    total = replicates * rows
+    number = min(threads, max(1, total // _LEAST_ROWS))
+    number = min(number * -(-total // (number * _MOST_ROWS)), replicates)
+    edges = [replicates * i // number for i in range(number + 1)]
+    return [slice(a, b) for a, b in pairwise(edges)]
 
 
-def _drawn(rollouts: Rollouts, replicates: int) -> np.ndarray:
-    """(R,) rows drawn for each batch: those told by column `generated_rows`, or those that are there."""
-    if "generated_rows" not in rollouts.trajectory_columns:
-        return np.bincount(rollouts.batch_rows, minlength=replicates)
-    first = np.unique(rollouts.group, return_index=True)[1]
-    drawn = rollouts.trajectory_columns["generated_rows"][first]
-    return np.bincount(rollouts.batch[first], drawn, replicates).astype(np.int64)
+def _keep_memory() -> None:
+    # glibc gives freed memory back to the system until a process has released something larger than that; from then on
+    # arrays of a block's size are reused. Page faults would cost as much as the work. Nothing here is ever touched.
+    np.empty(30_000_000, np.int8)
 
 
 def planned(config: TrainConfig) -> tuple[Plan, dict[str, Any]]:
@@ -198,7 +111,14 @@ def planned(config: TrainConfig) -> tuple[Plan, dict[str, Any]]:
     params.setdefault("design", {}).setdefault("group_size", config.group_size)
     if config.learning_rate is not None:
         params.setdefault("update", {}).setdefault("learning_rate", config.learning_rate)
-    return check(method, **params), env_params
+    plan = check(method, **params)
+    for bound in plan.parts:
+        least = bound.part.options.get("min_groups", 1)
+        if config.groups < least:
+            what = f"{bound.part.kind} {bound.part.name} takes statistics over the groups of a batch"
+            raise InputError("groups", config.groups, f"at least {least}; {what}")
+        at_update(bound, max(config.updates - 1, 0), config.updates)
+    return plan, env_params
 
 
 def _overridden(method: Method, config: TrainConfig) -> Method:

@@ -48,7 +48,7 @@ class TrainConfig:
     seed: int = 0
     """Seed of all random numbers."""
     threads: int | None = None
-    """Threads of the sampler; results do not depend on it. Default: all."""
+    """Threads to use at most; results do not depend on it. Default: all."""
     transitions: int | None = None
     """Stop earlier, once every run has drawn this many rows; default: make all updates."""
 

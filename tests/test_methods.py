@@ -44,6 +44,12 @@ def test_every_method_is_documented_and_runs(name: str) -> None:
     assert ((result.j >= 0) & (result.j <= result.optimum + 1e-12)).all()
 
 
+@pytest.mark.parametrize(("name", "env"), [("scpo", "dead_ends@tiny"), ("steppo", "tokens@tiny")])
+def test_methods_learn_in_the_environments_made_for_them(name: str, env: str) -> None:
+    result = train(TINY.replaced(method=name, env=env, updates=15))
+    assert (result.j[-1] > result.j[0]).all()
+
+
 def run_check(**parts: Any) -> None:
     check(METHODS["grpo"].replaced(**parts))
 

@@ -58,3 +58,15 @@ def test_wrong_schedules_are_told(table: dict[str, object], told: str) -> None:
     with pytest.raises(InputError) as error:
         as_schedule(table, "x")
     assert told in str(error.value)
+
+
+def test_a_schedule_of_so_many_updates_has_no_value_past_them() -> None:
+    params = {"mu": as_schedule({"start": 1.0, "end": 0.0, "updates": 3}, "mu")}
+    assert [resolve(params, u, 9)["mu"] for u in range(3)] == [1.0, 0.5, 0.0]
+    with pytest.raises(InputError, match="schedule of mu: got update 4, allowed at most 3 updates, its end"):
+        resolve(params, 3, 9)
+    # Without a length of its own it takes the run's, and is never past its end.
+    assert resolve({"mu": Schedule(1.0, 0.0)}, 8, 9) == {"mu": 0.0}
+    for wrong in (0, -1, 2.0, True, "ten"):
+        with pytest.raises(InputError, match="x updates"):
+            as_schedule({"start": 1.0, "end": 0.0, "updates": wrong}, "x")

@@ -9,7 +9,8 @@ from scipy import stats
 from creditsim.exact.dp import optimal, solve
 from creditsim.exact.gradient import policy_gradient
 from creditsim.mdp import SoftmaxPolicy, make
-from creditsim.train import TrainConfig, _acts, train
+from creditsim.signal_tables import valid_actions
+from creditsim.train import TrainConfig, train
 
 ALPHA = 1e-6
 SMALL = TrainConfig(env="chain@tiny", replicates=12, updates=25, groups=4, group_size=8)
@@ -136,8 +137,8 @@ def test_signals_get_the_tables_they_ask_for() -> None:
 def test_invalid_actions_are_those_that_do_nothing() -> None:
     mdp = make("chain", length=3, horizon=4)
     # Only going left at the left end stays put for sure; slipping makes it an action like any other.
-    assert _acts(mdp)[:3].tolist() == [[False, True], [True, True], [True, True]]
-    assert _acts(make("chain", length=3, horizon=4, slip=0.1))[0].all()
+    assert valid_actions(mdp)[:3].tolist() == [[False, True], [True, True], [True, True]]
+    assert valid_actions(make("chain", length=3, horizon=4, slip=0.1))[0].all()
 
 
 def test_schedules_are_resolved_update_by_update() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import importlib.util
 import json
-import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from creditsim.errors import ExtraMissingError, InputError
 from creditsim.train_config import TrainConfig
 
 if TYPE_CHECKING:
@@ -24,24 +27,49 @@ class Config(TrainConfig):
     """A TOML file of these options; options on the command line win."""
     out: str | None = None
     """Write the curves to this Parquet file, whole or not at all."""
+    figure: str | None = None
+    """Draw the exact learning curve, with a band over replicates, to this .png, .svg or .pdf file."""
     json: bool = False
     """Print JSON instead of the table, for scripts."""
+
+
+_PICTURES = (".png", ".svg", ".pdf")
 
 
 def run(config: Config) -> int:
     """Train, write what was asked for, print the summary; exit code 0."""
     from creditsim.store import check_writable
     from creditsim.train import train
+    from creditsim.train_summary import summarise
 
-    if config.out is not None:
-        check_writable(config.out)
+    if config.figure is not None:
+        if importlib.util.find_spec("matplotlib") is None:
+            raise ExtraMissingError("matplotlib", "figures")
+        if Path(config.figure).suffix not in _PICTURES:
+            raise InputError("figure", repr(config.figure), "a file name that ends in " + " | ".join(_PICTURES))
+    for field, path in (("out", config.out), ("figure", config.figure)):
+        if path is not None:
+            check_writable(path, field)
     names = [field.name for field in dataclasses.fields(TrainConfig)]
     result = train(TrainConfig(**{name: getattr(config, name) for name in names}), progress=_bar)
     if config.out is not None:
         write(result, config.out)
+    if config.figure is not None:
+        draw(result, config.figure)
     summary = summarise(result)
     print(json.dumps(summary, indent=2) if config.json else "\n".join(_table(summary)))
     return 0
+
+
+def draw(result: TrainResult, path: str) -> None:
+    """Draw the exact curve to a file, whole or not at all."""
+    from creditsim.store import replace_file
+    from creditsim.train_summary import band
+
+    title = f"{result.config.method} on {result.mdp.name}"
+    figure = importlib.import_module("figures.training")
+    picture = figure.draw(band(result), title, float(result.optimum), Path(path).suffix[1:])
+    replace_file(path, lambda temporary: temporary.write_bytes(picture))
 
 
 def _bar(updates: Iterable[int]) -> Iterable[int]:
@@ -49,41 +77,6 @@ def _bar(updates: Iterable[int]) -> Iterable[int]:
 
     # `disable=None` is tqdm's "off when not a terminal".
     return tqdm(updates, desc="updates", disable=None, file=sys.stderr, leave=False)
-
-
-def summarise(result: TrainResult) -> dict[str, Any]:
-    """The run in numbers: J over replicates at its start and end, with standard errors, and the optimum."""
-    config = result.config
-    return {
-        "method": config.method,
-        "environment": result.mdp.name,
-        "parts": {
-            "design": result.plan.design.label,
-            "signals": [bound.label for bound in result.plan.signals],
-            "estimator": result.plan.estimator.label,
-            "update": result.plan.update.label,
-        },
-        "replicates": config.replicates,
-        "updates": config.updates,
-        "trajectories_per_update": config.groups * config.group_size,
-        "j_start": _mean(result.j[0]),
-        "j_end": _mean(result.j[-1]),
-        "optimum": float(result.optimum),
-        "success_start": _mean(result.success[0]) if config.updates else None,
-        "success_end": _mean(result.success[-1]) if config.updates else None,
-        "rows_generated": float(result.generated.sum(axis=0).mean()),
-        "states_met": float(result.met[-1].mean()) if config.updates else None,
-    }
-
-
-def _mean(values: Any) -> dict[str, float | None]:
-    # A search that ended no path in an update has no success to tell.
-    values = values[values == values]
-    n = len(values)
-    if n == 0:
-        return {"mean": None, "standard_error": None}
-    error = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else None
-    return {"mean": float(values.mean()), "standard_error": error}
 
 
 def _table(summary: dict[str, Any]) -> Iterable[str]:
@@ -103,6 +96,16 @@ def _table(summary: dict[str, Any]) -> Iterable[str]:
         best = f"{summary['optimum']:.4f}" if name == "j" else ""
         first, last = ("-" if side["mean"] is None else f"{side['mean']:.4f}" for side in (start, end))
         yield f"{label:<22}{first:>10}{last:>10}{error:>17}{best:>10}"
+    yield from _failed(summary)
+
+
+def _failed(summary: dict[str, Any]) -> Iterable[str]:
+    failed = summary["failed"]
+    if failed["number"]:
+        yield (
+            f"FAILED: {failed['number']} of {summary['replicates']} replicates became NaN or infinite, "
+            f"the first in update {failed['first_update']}; they stopped there, and the end is of the others"
+        )
 
 
 def write(result: TrainResult, path: str) -> None:
@@ -112,6 +115,7 @@ def write(result: TrainResult, path: str) -> None:
     import creditsim
     from creditsim.configs import dump
     from creditsim.store import write_parquet
+    from creditsim.train_summary import parts
 
     updates, replicates = result.j.shape
     before = np.full((1, replicates), np.nan)
@@ -130,7 +134,7 @@ def write(result: TrainResult, path: str) -> None:
         "schema": "1",
         "creditsim": creditsim.__version__,
         "config": dump(result.config),
-        "parts": json.dumps(summarise(result)["parts"]),
+        "parts": json.dumps(parts(result)),
         "optimum": repr(float(result.optimum)),
     }
     write_parquet(path, columns, metadata)

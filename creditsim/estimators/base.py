@@ -73,8 +73,12 @@ def estimator(
     level: Level = "step",
     trees: bool = False,
     symmetric: bool = True,
+    min_groups: int = 1,
 ) -> Callable[[F], F]:
-    """Register a pure function `f(rollouts, *, parameters) -> (M,) | columns | Pairs` under `name`."""
+    """Register a pure function `f(rollouts, *, parameters) -> (M,) | columns | Pairs` under `name`.
+
+    `min_groups`: groups that a batch must have for its batch statistics to exist; a training run with fewer is refused.
+    """
 
     def register(function: F) -> F:
         ESTIMATORS.add(
@@ -90,6 +94,7 @@ def estimator(
                 level=level,
                 trees=trees,
                 symmetric=symmetric,
+                options={"min_groups": min_groups},
             )
         )
         return function
@@ -119,12 +124,14 @@ def _part_of(function: Callable[..., Any]) -> EstimatorPart:
     )
 
 
-def credit(rollouts: Rollouts, spec: str | Callable[..., Any] | Bound, **overrides: Any) -> dict[str, Array] | Pairs:
+def credit(
+    rollouts: Rollouts, spec: str | Callable[..., Any] | Bound, *, finite: bool = True, **overrides: Any
+) -> dict[str, Array] | Pairs:
     """Run an estimator and return all its columns (M,) with `advantage` among them, or preference pairs.
 
     Arrays come back in the rollouts' array library, in the rollouts' row order. Errors: unknown names and parameters,
     missing columns, a tree given to an estimator not written for trees, a result of the wrong shape, NaN in the
-    advantage, rollouts changed by the estimator.
+    advantage (unless `finite` is False: the caller then looks for it), rollouts changed by the estimator.
     """
     bound = resolve(spec, **overrides)
     part = bound.part
@@ -148,7 +155,7 @@ def credit(rollouts: Rollouts, spec: str | Callable[..., Any] | Bound, **overrid
     columns = result if isinstance(result, Mapping) else {"advantage": result}
     if "advantage" not in columns:
         raise InputError(f"estimator {part.name}", f"columns {', '.join(columns)}", "`advantage` among them")
-    _check(part.name, columns, given)
+    _check(part.name, columns, given, finite)
     if step_row is not None:
         columns = {name: values[step_row] for name, values in columns.items()}
     return {name: back(values) for name, values in columns.items()}
@@ -162,13 +169,15 @@ def advantage(rollouts: Rollouts, spec: str | Callable[..., Any] | Bound, **over
     return result["advantage"]
 
 
-def _check(name: str, columns: Mapping[str, Array], given: Rollouts) -> None:
+def _check(name: str, columns: Mapping[str, Array], given: Rollouts, must_be_finite: bool) -> None:
     for column, values in columns.items():
         shape = tuple(getattr(values, "shape", ()))
         if shape[:1] != (given.n_rows,):
             raise InputError(
                 f"estimator {name} result {column}", f"shape {shape}", f"({given.n_rows},), one entry per row"
             )
+    if not must_be_finite:
+        return
     xp = namespace(columns["advantage"])
     finite = xp.isfinite(columns["advantage"])
     if not bool(finite.all()):

@@ -13,7 +13,7 @@ from creditsim.rollouts import Rollouts
 from creditsim.segments import factorize, repeat_to_rows, reverse_scan, scan, segment_count, segment_normalise
 from creditsim.segments.api import Singleton
 
-__all__ = ["Normalise", "episode_level", "gigpo", "gigpo_similarity", "invalid_penalty"]
+__all__ = ["Normalise", "episode_level", "gigpo", "gigpo_similarity", "invalid_penalty", "step_level"]
 
 Normalise = Literal["mean_std", "mean"]
 
@@ -137,12 +137,10 @@ def _gigpo(
     check_number("gamma", gamma, 0.0, 1.0)
     check_number("eps", eps, 0.0)
     scale = choose("normalize", normalize, ("mean_std", "mean")) == "mean_std"
-    xp = namespace(rollouts.reward)
     off = invalid_penalty(rollouts, penalty)
     discounted = reverse_scan(rollouts.reward, gamma, rollouts.offsets)
     step_score = discounted if off is None else discounted - off
-    members = xp.where(live_rows(rollouts), ids, -1) if "weight" in rollouts.columns else ids
-    step = segment_normalise(step_score, members, n, scale=scale, ddof=ddof, eps=eps, singleton=step_singleton)
+    step = step_level(rollouts, step_score, ids, n, scale, ddof, eps, step_singleton)
     score, episode = episode_level(rollouts, off, weighting, scale, ddof, eps, episode_singleton)
     advantage = step_weight * step
     advantage += episode
@@ -164,6 +162,14 @@ def invalid_penalty(rollouts: Rollouts, penalty: float) -> Array | None:
         return None
     valid = rollouts.column("valid", needed_by=f"penalty={penalty:g}")
     return namespace(rollouts.reward).where(valid != 0, 0.0, penalty)
+
+
+def step_level(
+    rollouts: Rollouts, score: Array, ids: Array, n: int, scale: bool, ddof: int, eps: float, singleton: Singleton
+) -> Array:
+    """Step advantage (M,): each row's `score` (M,) among the live rows of its step group `ids` (M,); see `gigpo`."""
+    members = namespace(score).where(live_rows(rollouts), ids, -1) if "weight" in rollouts.columns else ids
+    return segment_normalise(score, members, n, scale=scale, ddof=ddof, eps=eps, singleton=singleton)
 
 
 def episode_level(

@@ -120,6 +120,13 @@ class Entries:
             values = namespace(values).where(self.live, values, 0.0)
         return values if self.per_row else segment_sum(values, self.rollouts.trajectory, self.rollouts.n_trajectories)
 
+    def batch_of_groups(self) -> Array:
+        """(G,) batch of each group; -1 for groups without entries."""
+        inside = self.group >= 0
+        batch = namespace(self.score).full(self.rollouts.n_groups, -1)
+        batch[self.group[inside]] = self.batch[inside]
+        return batch
+
     def to_rows(self, values: Array) -> Array:
         """Repeat a value per entry to rows, (E,) -> (M,); rows that are not live get 0."""
         rows = values if self.per_row else repeat_to_rows(values, self.rollouts.offsets)

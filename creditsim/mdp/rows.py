@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from creditsim.mdp.policy import Policy
+from creditsim.mdp.row_kernels import add_to_cells, read_cells
 from creditsim.mdp.table import TabularMDP
 from creditsim.rollouts import Rollouts
 
@@ -44,7 +45,7 @@ class TablePolicy:
 
     def log_prob(self, rollouts: Rollouts) -> np.ndarray:
         """(M,) log-probability of each row's action."""
-        return self._log_table[rollouts.batch_rows, rollouts.column("state", "a tabular policy"), rollouts.action]
+        return read_cells(self._log_table, *_cells(rollouts))
 
     def entropy(self, rollouts: Rollouts) -> np.ndarray:
         """(M,) entropy in nats of the policy in each row's state."""
@@ -53,9 +54,7 @@ class TablePolicy:
     def pullback(self, rollouts: Rollouts, weight: np.ndarray) -> np.ndarray:
         """(R, P) sum over the rows of each batch of weight_i d log pi(a_i | s_i) / d theta."""
         r, s, a = self.table.shape
-        state = rollouts.column("state", "a tabular policy")
-        cell = (rollouts.batch_rows * s + state) * a + rollouts.action
-        per_cell = np.bincount(cell, weights=weight, minlength=r * s * a).reshape(r, s, a)
+        per_cell = add_to_cells((r, s, a), *_cells(rollouts), np.ascontiguousarray(weight, np.float64))
         return self.policy.pullback(self.mdp, per_cell)
 
     def entropy_pullback(self, rollouts: Rollouts, weight: np.ndarray) -> np.ndarray:
@@ -68,3 +67,9 @@ class TablePolicy:
     def with_theta(self, theta: np.ndarray) -> TablePolicy:
         """The same MDP and policy class with other parameters."""
         return replace(self, policy=self.policy.with_theta(theta))
+
+
+def _cells(rollouts: Rollouts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ids = (rollouts.batch_rows, rollouts.column("state", "a tabular policy"), rollouts.action)
+    batch, state, action = (np.ascontiguousarray(each, np.int64) for each in ids)
+    return batch, state, action

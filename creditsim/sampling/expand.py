@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numba import prange
 
-from creditsim.errors import InputError
 from creditsim.jit import kernel
 from creditsim.mdp.table import TabularMDP
 from creditsim.rollouts import Rollouts
+from creditsim.sampling.joining import joined
 from creditsim.threads import limited_threads
 
 __all__ = ["Plan", "Walk", "append"]
@@ -54,44 +53,17 @@ def append(
     threads: int | None = None,
 ) -> Rollouts:
     """Return `rollouts` with the drawn trajectories at the end; `pi` (S, A), or (batches, S, A)."""
-    old_rows = 0 if rollouts is None else rollouts.n_rows
-    offsets = np.concatenate([[0] if rollouts is None else rollouts.offsets, old_rows + np.cumsum(walk.length)])
-    new = _new_rows(plan, walk, mdp, pi, offsets[-plan.batch.size - 1 :] - old_rows, threads)
-    fields: dict[str, Any] = {name: new.pop(name) for name in ("observation", "action", "reward", "step")}
+    offsets = np.concatenate([[0], np.cumsum(walk.length)])
+    new = _new_rows(plan, walk, mdp, pi, offsets, threads)
+    fields = {name: new.pop(name) for name in ("observation", "action", "reward", "step")}
+    fields |= {"parent": plan.parent, "group": plan.group, "batch": plan.batch, "terminated": walk.terminated}
     if record:
         replicate = np.repeat(_replicate(plan, pi), walk.length)
         new |= {name: _BY_STATE[name](pi.reshape(-1, *pi.shape[-2:]))[replicate, new["state"]] for name in record}
     if mdp.reward.ndim == 4:
         slots = walk.codes[np.arange(walk.codes.shape[1]) < walk.length[:, None]]
         new["reward_K"] = mdp.reward[walk.state[slots], walk.action[slots], walk.branch[slots]]
-    rows = offsets[-1] - old_rows
-    if rollouts is None:
-        if weight != 1.0:
-            new["weight"] = np.full(rows, weight)
-        return Rollouts(
-            offsets=offsets,
-            parent=plan.parent,
-            group=plan.group,
-            batch=plan.batch,
-            terminated=walk.terminated,
-            columns=new,
-            **fields,
-        )
-    old = dict(rollouts.columns)
-    if weight != 1.0 or "weight" in old:
-        old.setdefault("weight", np.ones(old_rows))
-        new["weight"] = np.full(rows, weight)
-    _check_columns(rollouts, old, new)
-    joined: dict[str, Any] = {k: np.concatenate([getattr(rollouts, k), values]) for k, values in fields.items()}
-    return Rollouts(
-        offsets=offsets,
-        parent=np.concatenate([rollouts.parent, plan.parent]),
-        group=np.concatenate([rollouts.group, plan.group]),
-        batch=np.concatenate([rollouts.batch, plan.batch]),
-        terminated=np.concatenate([rollouts.terminated, walk.terminated]),
-        columns={name: np.concatenate([old[name], values]) for name, values in new.items()},
-        **joined,
-    )
+    return joined(rollouts, walk.length, fields, new, weight)
 
 
 _BY_STATE = {
@@ -102,12 +74,6 @@ _BY_STATE = {
 
 def _replicate(plan: Plan, pi: np.ndarray) -> np.ndarray:
     return plan.batch if pi.ndim == 3 else np.zeros_like(plan.batch)
-
-
-def _check_columns(rollouts: Rollouts, old: dict[str, np.ndarray], new: dict[str, np.ndarray]) -> None:
-    strange = [*(set(old) ^ set(new)), *rollouts.trajectory_columns]
-    if strange:
-        raise InputError("rollouts", f"column {strange[0]}", "this sampler's own columns; add others after extend")
 
 
 def _new_rows(

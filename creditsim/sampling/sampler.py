@@ -14,6 +14,7 @@ from creditsim.mdp.policy import Policy
 from creditsim.mdp.table import TabularMDP
 from creditsim.rollouts import Rollouts
 from creditsim.sampling.expand import Plan, Walk, append
+from creditsim.sampling.joining import asked_copies, asked_rows
 from creditsim.sampling.tables import policy_rows
 
 __all__ = ["Sampler"]
@@ -106,7 +107,7 @@ class Sampler(ABC):
         if self._start is None:
             self._start = self._draw_starts()
         n_groups = self.batches * self.groups
-        group = np.repeat(np.arange(n_groups), _counts(copies, n_groups, "group"))
+        group = np.repeat(np.arange(n_groups), asked_copies(copies, n_groups, "group"))
         if rollouts is not None and rollouts.n_groups > n_groups:
             raise InputError("rollouts", f"{rollouts.n_groups} groups", f"at most {n_groups}, those of the sampler")
         begin = np.zeros(group.size, np.int64)
@@ -120,18 +121,7 @@ class Sampler(ABC):
         )
 
     def _from_rows(self, rollouts: Rollouts | None, after: Any, copies: Any, steps: int | None) -> Plan:
-        if rollouts is None:
-            raise InputError("after", "rows", "None where there are no rollouts yet")
-        rows = np.asarray(after)
-        if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
-            raise InputError("after", f"shape {rows.shape} of {rows.dtype}", "a list of row numbers")
-        rows = rows.astype(np.int64)
-        if rows.size and (rows.min() < 0 or rows.max() >= rollouts.n_rows):
-            raise InputError("after", f"rows {rows.min()}..{rows.max()}", f"rows 0..{rollouts.n_rows - 1}")
-        ended = rows[~self.continues(rollouts)[rows]]
-        if ended.size:
-            raise InputError("after", f"row {ended[0]}, which ended its episode", "rows that the episode goes on from")
-        rows = np.repeat(rows, _counts(copies, rows.size, "row"))
+        rollouts, rows = asked_rows(rollouts, after, copies, self.continues)
         state = rollouts.columns["next_state"][rows]
         begin = rollouts.step[rows] + self.mdp.tick[state]
         return Plan(
@@ -146,12 +136,3 @@ class Sampler(ABC):
     def _stop(self, begin: np.ndarray, steps: int | None) -> np.ndarray:
         horizon = self.mdp.horizon
         return np.full(begin.size, horizon) if steps is None else np.minimum(begin + steps, horizon)
-
-
-def _counts(copies: Any, n: int, of: str) -> np.ndarray:
-    counts = np.asarray(copies)
-    if counts.dtype.kind not in "iu" or counts.shape not in {(), (n,)}:
-        raise InputError("copies", f"shape {counts.shape} of {counts.dtype}", f"an integer, or {n}, one per {of}")
-    if counts.size and counts.min() < 0:
-        raise InputError("copies", int(counts.min()), "numbers >= 0")
-    return np.broadcast_to(counts.astype(np.int64), (n,))

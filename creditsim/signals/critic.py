@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
-from creditsim.errors import InputError
+from creditsim.errors import InputError, choose
 from creditsim.rollouts import Rollouts
+from creditsim.segments import reverse_scan
 from creditsim.signals.base import State, return_to_go, signal, state_table
 
 __all__ = ["critic"]
@@ -27,6 +30,8 @@ def critic(
     gamma: float = 1.0,
     initial: float = 0.0,
     bootstrap: bool = False,
+    learns: Literal["rows", "steps"] = "rows",
+    discount: Literal["step", "row"] = "step",
 ) -> tuple[dict[str, np.ndarray], State]:
     """Value V(c) of each row's context from a table per replicate that follows the mean return seen there.
 
@@ -38,7 +43,13 @@ def critic(
     with `bootstrap` and a trajectory that was cut, V of the context it was cut in (`next_state`, looked up in the
     loop's table `context_of_state` (S,)). State: `critic_value` (R, C), new contexts starting at `initial`. Rows with
     weight 0 are predicted and learnt from like any other.
+
+    `learns`: "rows" from every decision, "steps" from the first of each step alone, as StepPO's critic does, which then
+    says nothing of the decisions inside. `discount`: "step" lets gamma count environment steps, "row" decisions, which
+    is the return that a value over tokens predicts.
     """
+    choose("learns", learns, ("rows", "steps"))
+    choose("discount", discount, ("step", "row"))
     if not 0.0 < learning_rate <= 1.0:
         raise InputError("signal critic learning_rate", learning_rate, "0 < learning_rate <= 1")
     if rollouts.is_tree:
@@ -56,8 +67,18 @@ def critic(
     keep = (rollouts.length > 0) & ~rollouts.terminated & bootstrap
     next_value[ends[rollouts.length > 0]] = 0.0
     next_value[ends[keep]] = table[batch[ends[keep]], after[ends[keep]]]
-    learnt = _regressed(table, batch, context, return_to_go(rollouts, gamma), learning_rate)
+    by_row = discount == "row"
+    target = reverse_scan(rollouts.reward, gamma, rollouts.offsets) if by_row else return_to_go(rollouts, gamma)
+    used = _step_begins(rollouts) if learns == "steps" else slice(None)
+    learnt = _regressed(table, batch[used], context[used], target[used], learning_rate)
     return {"value": value, "next_value": next_value}, {**state, "critic_value": learnt}
+
+
+def _step_begins(rollouts: Rollouts) -> np.ndarray:
+    """(M,) bool: the first decision of each step."""
+    begins = rollouts.first_row.copy()
+    begins[1:] |= rollouts.step[1:] != rollouts.step[:-1]
+    return begins
 
 
 def _regressed(

@@ -12,6 +12,7 @@ import numpy as np
 from creditsim.study.cells import CellResult
 from creditsim.study.entries import parse_entry
 from creditsim.train import TrainConfig, train
+from creditsim.train_summary import failures, parts
 
 __all__ = ["config_of", "run_cell"]
 
@@ -36,7 +37,7 @@ def run_cell(spec: Mapping[str, Any], seed: int) -> CellResult:
     """Curves of all replicates in long form: `update`, `replicate`, `j` (exact return), `mean_return`, `success`.
 
     The last two are of the rollouts drawn before each update, NaN for the policy after the last one. Facts: the
-    optimum, the parts, and the mean exact return at the end with its standard error over replicates.
+    optimum, the parts, and how many replicates failed (NaN or infinity; their curves are NaN from there on).
     """
     begin = time.perf_counter()
     result = train(config_of(spec, seed))
@@ -49,16 +50,11 @@ def run_cell(spec: Mapping[str, Any], seed: int) -> CellResult:
         "mean_return": np.concatenate([result.mean_return, after]).reshape(-1),
         "success": np.concatenate([result.success, after]).reshape(-1),
     }
-    plan = result.plan
     facts = {
         "environment_name": result.mdp.name,
         "optimum": float(result.optimum),
-        "parts": {
-            "design": plan.design.label,
-            "signals": [bound.label for bound in plan.signals],
-            "estimator": plan.estimator.label,
-            "update": plan.update.label,
-        },
+        "parts": parts(result),
+        "failed": failures(result),
         "config": {k: v for k, v in dataclasses.asdict(result.config).items() if v is not None},
         "cost": {"seconds": round(time.perf_counter() - begin, 3)},
     }

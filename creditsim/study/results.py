@@ -68,19 +68,24 @@ def variance_summary(cells: Iterable[Cell], store: Store) -> list[dict[str, Any]
 
 
 def learning_summary(cells: Iterable[Cell], store: Store) -> list[dict[str, Any]]:
-    """One entry per finished cell: exact return at the start, the end and on average over updates, over replicates."""
+    """One entry per finished cell: exact return at the start, the end and on average over updates, over replicates.
+
+    Replicates that became NaN or infinite are counted in `failed` and left out of the last two.
+    """
     out = []
     for cell, result in _finished(cells, store):
         table, spec = result.table, cell.spec
         j = np.asarray(table["j"]).reshape(spec["updates"] + 1, spec["replicates"])
+        alive = np.isfinite(j[-1])
         out.append({
             **_labels(cell),
             "replicates": spec["replicates"],
+            "failed": int((~alive).sum()),
             "optimum": result.meta["optimum"],
             "quantities": {
                 "j_start": _mean(j[0], spec["alpha"]),
-                "j_end": _mean(j[-1], spec["alpha"]),
-                "j_average": _mean(j.mean(axis=0), spec["alpha"]),
+                "j_end": _mean(j[-1, alive], spec["alpha"]),
+                "j_average": _mean(j[:, alive].mean(axis=0), spec["alpha"]),
             },
             "cell": cell.id,
         })  # fmt: skip
@@ -145,6 +150,8 @@ def _labels(cell: Cell) -> dict[str, Any]:
 
 def _mean(values: np.ndarray, alpha: float) -> dict[str, float | None]:
     n = values.size
+    if n == 0:
+        return dict.fromkeys(("value", "standard_error", "low", "high"))
     # Curves of one policy may be equal in all replicates, as they are at the start.
     spread = float(np.square(values - values[0]).sum()) if n > 1 else math.nan
     variance = float(values.var(ddof=1)) if spread > 0 else 0.0

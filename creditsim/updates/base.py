@@ -59,19 +59,23 @@ def update(
     evidence: Evidence = "inferred",
     needs: tuple[str, ...] = (),
     tables: tuple[str, ...] = (),
+    parts: Mapping[str, Registry[Part]] | None = None,
+    min_groups: int = 1,
     presets: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[F], F]:
     """Register `f(policy, rollouts, credit, state, *, parameters) -> policy, state`.
 
     `policy` is a RowPolicy, `credit` the estimator's columns with `advantage` among them, `state` the loop's dict
     (given back with the rule's own entries, never changed in place). `needs` names columns of rollouts or credit,
-    `tables` entries of the state that only the loop can make, as for signals.
+    `tables` entries of the state that only the loop can make, as for signals; `parts` parameters that name a part of
+    another registry (a loss), which is found, and whose needs are the rule's too, before anything runs; `min_groups`
+    as for estimators.
     """
 
     def register(function: F) -> F:
         part = Part(
             "update", name, function, paper=paper, evidence=evidence, needs=needs, presets=presets or {},
-            options={"tables": tables},
+            options={"tables": tables, "parts": parts or {}, "min_groups": min_groups},
         )  # fmt: skip
         UPDATES.add(part)
         return function

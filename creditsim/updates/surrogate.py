@@ -12,14 +12,18 @@ from creditsim.registry import Bound
 from creditsim.rng import Purpose, derive_seed, uniforms
 from creditsim.rollouts import Rollouts
 from creditsim.updates.base import RowPolicy, State, row_weight, update
-from creditsim.updates.kl import kl_loss
+from creditsim.updates.kl import KL_ESTIMATORS, kl_estimate
 from creditsim.updates.losses import LOSSES
+from creditsim.updates.losses.base import evaluate
 from creditsim.updates.optimiser import ascend
 
 __all__ = ["minibatch_of", "surrogate"]
 
 
-@update("surrogate", paper="PPO, arXiv:1707.06347", evidence="code", needs=("log_prob", "advantage"))
+@update(
+    "surrogate", paper="PPO, arXiv:1707.06347", evidence="code", needs=("log_prob", "advantage"),
+    parts={"loss": LOSSES, "kl": KL_ESTIMATORS},
+)  # fmt: skip
 def surrogate(
     policy: RowPolicy,
     rollouts: Rollouts,
@@ -44,7 +48,8 @@ def surrogate(
     Each step goes down L + kl_weight KL(pi | pi_ref) - entropy_weight H over one minibatch: the loss gives
     dL/d log pi(a_i|s_i) per row, and the policy's score function brings it back to theta. L is `loss`, a registered
     surrogate (`name` or `name@preset`), on the ratio to the column `log_prob` of the policy that sampled; sums are
-    normalised inside each replicate as its `aggregation` says, trajectories being the sequences.
+    normalised inside each replicate as its `aggregation` says, trajectories being the sequences. Columns that the loss
+    needs beside these are the estimator's, else the rollouts'.
 
     clip_low, clip_high, aggregation, norm   override the loss's own where given; a `norm` that an aggregation asks for
                    and nobody gives is `state["horizon"]`, the most rows an episode can have
@@ -61,23 +66,27 @@ def surrogate(
     for name, value in (("epochs", epochs), ("minibatches", minibatches)):
         if value < 1:
             raise InputError(f"update surrogate {name}", value, "a whole number >= 1")
+    if not kl_weight >= 0.0:
+        raise InputError("update surrogate kl_weight", kl_weight, "a number >= 0")
     given = {"clip_low": clip_low, "clip_high": clip_high, "aggregation": aggregation, "norm": norm}
     bound = _with_norm(LOSSES.bind(loss, **{name: value for name, value in given.items() if value is not None}), state)
     state = {**state, "reference_theta": state.get("reference_theta", policy.theta)}
-    whole = replace(rollouts, parent=np.full(rollouts.n_trajectories, -1)).with_columns(advantage=credit["advantage"])
+    extra = {name: credit[name] for name in bound.part.needs if name in credit}
+    flat = replace(rollouts, parent=np.full(rollouts.n_trajectories, -1))
+    whole = flat.with_columns(advantage=credit["advantage"], **extra)
     for epoch in range(epochs):
         for part in _minibatches(whole, minibatches, epoch, state):
-            slope = _slope(policy, part, bound, state["reference_theta"] if kl_weight else None, kl, kl_weight)
+            slope, share = _slope(policy, part, bound, state["reference_theta"] if kl_weight else None, kl, kl_weight)
             gradient = -policy.pullback(part, slope)
             if entropy_weight:
-                gradient += entropy_weight * policy.entropy_pullback(part, _share(part, bound))
+                gradient += entropy_weight * policy.entropy_pullback(part, share)
             theta, state = ascend(policy.theta, gradient, state, learning_rate=learning_rate, optimiser=optimiser)
             policy = policy.with_theta(theta)
     return policy, state
 
 
 def _with_norm(bound: Bound, state: State) -> Bound:
-    asked = str(bound.params["aggregation"]).endswith("norm") and bound.params["norm"] is None
+    asked = str(bound.params.get("aggregation", "")).endswith("norm") and bound.params["norm"] is None
     if not asked:
         return bound
     if "horizon" not in state:
@@ -87,26 +96,17 @@ def _with_norm(bound: Bound, state: State) -> Bound:
 
 def _slope(
     policy: RowPolicy, part: Rollouts, bound: Bound, reference: np.ndarray | None, kl: str, kl_weight: float
-) -> np.ndarray:
-    """(M,) derivative of the loss, KL penalty included, by each row's log-probability."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """(M,) derivative of the loss, KL penalty included, by each row's log-probability; (M,) its share in the loss."""
     log_prob, old = policy.log_prob(part), part.column("log_prob", "update surrogate")
-    weight = row_weight(part)
-    slope = bound(log_prob, old, part.column("advantage"), part.offsets, weight, part.batch).derivative
-    if reference is None:
-        return slope
-    reference_log_prob = policy.with_theta(reference).log_prob(part)
-    how = {"aggregation": bound.params["aggregation"], "norm": bound.params["norm"]}
-    penalty = kl_loss(
-        log_prob, reference_log_prob, part.offsets, weight, part.batch, kind=kl, coefficient=kl_weight, **how
+    columns = {name: part.column(name, f"loss {bound.part.name}") for name in bound.part.needs}
+    found = evaluate(
+        bound, log_prob, old, part.column("advantage"), part.offsets, row_weight(part), part.batch, columns
     )
-    return slope + penalty.derivative
-
-
-def _share(part: Rollouts, bound: Bound) -> np.ndarray:
-    """(M,) the factor of each row in the aggregate: the derivative of the loss whose rows are their log-probability."""
-    zero = np.zeros(part.n_rows)
-    plain = LOSSES.bind("reinforce", aggregation=bound.params["aggregation"], norm=bound.params["norm"])
-    return plain(zero, zero, np.full(part.n_rows, -1.0), part.offsets, row_weight(part), part.batch).derivative
+    if reference is None:
+        return found.derivative, found.share
+    _, slope = kl_estimate(log_prob, policy.with_theta(reference).log_prob(part), kl)
+    return found.derivative + kl_weight * found.share * slope, found.share
 
 
 def _minibatches(rollouts: Rollouts, number: int, epoch: int, state: State) -> Iterator[Rollouts]:

@@ -96,11 +96,20 @@ class TextEnv(Protocol):
 class TextTasks(Protocol):
     """A family of tasks with splits, and a maker of environments that play them. Picklable: processes are sent it."""
 
-    name: str
-    max_steps: int
-    """Steps after which collection cuts an episode, as published runs do."""
-    reward_unit: float
-    """What a win is worth in the published convention (10 on ALFWorld and WebShop)."""
+    @property
+    def name(self) -> str:
+        """Name of the family."""
+        ...
+
+    @property
+    def max_steps(self) -> int:
+        """Steps after which collection cuts an episode, as published runs do."""
+        ...
+
+    @property
+    def reward_unit(self) -> float:
+        """What a win is worth in the published convention (10 on ALFWorld and WebShop)."""
+        ...
 
     def splits(self) -> Mapping[str, Sequence[str]]:
         """Task ids by split (`train`, `valid_seen`, ...), each in a fixed order and none empty."""

@@ -71,7 +71,7 @@ class TextPolicy(Protocol):
     """A policy with parameters in torch."""
 
     def act(self, prompts: Sequence[Prompt], streams: Sequence[Stream], *, greedy: bool = False) -> list[Response]:
-        """Answer each prompt; without gradients. ModelError where the model's numbers are not finite."""
+        """Answer each prompt; without gradients. NumericalError where the model's numbers are not finite."""
         ...
 
     def score(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> TokenLogProbs:

@@ -78,6 +78,7 @@ def faults(entry: Entry) -> list[str]:
     doc = inspect.getdoc(part.function) or ""
     parameters = list(inspect.signature(part.function).parameters.values())
     positional = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
+    wanted = (*ARGUMENTS.get(kind, ()), *(("columns",) if kind == "losses" and part.needs else ()))
     found = {
         "no docstring": not doc,
         "first sentence is no sentence": not part.summary.strip().endswith((".", "=", ":")) and kind != "rules",
@@ -85,7 +86,7 @@ def faults(entry: Entry) -> list[str]:
         "no evidence label": part.evidence not in EVIDENCE,
         "no paper": not part.paper and kind != "environments" and part.name != "uniform",
         "starred parameters": any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters),
-        "arguments of another kind": kind in ARGUMENTS and positional != ARGUMENTS[kind],
+        "arguments of another kind": kind in ARGUMENTS and positional != wanted,
         "untyped parameter": any(p.annotation is p.empty for p in parameters),
         "mutable default": any(isinstance(p.default, (list, dict, set, np.ndarray)) for p in parameters),
         "preset of an unknown parameter": any(set(v) - set(part.defaults) for v in part.presets.values()),

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("creditsim", "theory", "figures", "llm_bridge")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-PRINTERS = ("creditsim/cli.py", "creditsim/commands/", "creditsim/reference.py")
+PRINTERS = ("creditsim/cli.py", "creditsim/commands/", "creditsim/reference.py", "llm_bridge/commands/")
 MOST_LINES = 600
 UNSAFE = {
     "pickle.load", "pickle.loads", "cPickle.load", "dill.load", "dill.loads", "joblib.load", "marshal.loads",

@@ -67,6 +67,9 @@ def with_columns(at: Case) -> Callable[[Rollouts], Rollouts]:
             sum_pi_squared=squares[state],
             valid=(r.action + state) % 2 == 0,
             step_reward=r.reward + 0.1 * state + 0.2 * r.action,
+            information_gain=0.1 * state + 0.3 * r.action,
+            metric=0.5 * state + r.action,
+            answer=r.action,
         ).with_trajectory_columns(greedy_score=np.full(r.n_trajectories, 0.4))
 
     return add

@@ -98,7 +98,9 @@ def test_rows_are_distributions(name: str, size: str) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", ["aliased", "answers", "chain", "loop", "stopping", "tokens", "trap", "tree"])
+@pytest.mark.parametrize(
+    "name", ["aliased", "answers", "chain", "dead_ends", "loop", "stopping", "tokens", "trap", "tree"]
+)
 def test_no_state_is_out_of_reach(name: str, size: str) -> None:
     assert reached(make(f"{name}@{size}")).all()
 
@@ -192,6 +194,12 @@ BAD = [
     ("answers", {"prompts": 0}, "prompts: got 0"),
     ("tokens", {"vocabulary": 1}, "vocabulary: got 1"),
     ("tokens", {"tokens": 0}, "tokens: got 0"),
+    ("tokens", {"tokens": 2, "decisive": 2}, r"decisive: got 2, allowed a whole number in 0\.\.1"),
+    ("tokens", {"wrong": "stop"}, r"wrong: got 'stop', allowed retry \| end"),
+    ("dead_ends", {"length": 0}, "length: got 0, allowed a whole number >= 1"),
+    ("dead_ends", {"distractors": -1}, "distractors: got -1"),
+    ("dead_ends", {"luck": 1.5}, "luck: got 1.5"),
+    ("dead_ends", {"end": "wait"}, r"end: got 'wait', allowed end \| stay"),
     ("layered", {"width": 2, "branching": 3}, "branching: got 3"),
     ("layered", {"layers": 0}, "layers: got 0"),
     ("trap", {"length": 0}, "length: got 0, allowed a whole number >= 1"),

@@ -22,7 +22,7 @@ from creditsim.signals import SIGNALS
 from creditsim.signals.critic import critic
 from creditsim.signals.oracle_value import oracle_value
 from creditsim.signals.state_score import state_score
-from creditsim.train import signal_tables
+from creditsim.signal_tables import signal_tables
 
 MDP = make("random", states=5, actions=2, branching=2, observations=3, horizon=4, ending=0.2, inner=0.3, seed=7)
 seeds = st.integers(0, 10**6)

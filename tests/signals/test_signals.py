@@ -55,6 +55,26 @@ def test_critic_predicts_before_it_learns() -> None:
     assert columns["next_value"] == pytest.approx(np.array([1.625, 2.0, 0.0, 1.625, 0.0, 0.0]))
 
 
+def test_critic_of_step_boundaries_learns_from_the_first_decision_of_a_step() -> None:
+    # The second row of the first trajectory, context 1, is inside step 0: only the row of the second one is left.
+    inside = rollouts(step=[0, 0, 1, 0, 1, 0])
+    _, state = critic(inside, loop_state(), learning_rate=1.0, initial=0.125, learns="steps")
+    assert state["critic_value"][0] == pytest.approx([1.875, 0.25, 2.0, 0.125], abs=1e-15)
+    # Broken twin: learning from every row moves the value of that context.
+    _, state = critic(inside, loop_state(), learning_rate=1.0, initial=0.125)
+    assert state["critic_value"][0, 1] == pytest.approx((3.0 + 0.25) / 2, abs=1e-15)
+
+
+def test_critic_may_count_time_in_rows() -> None:
+    inside = rollouts(step=[0, 0, 1, 0, 0, 0])
+    by = {}
+    for discount in ("step", "row"):
+        _, state = critic(inside, loop_state(), learning_rate=1.0, gamma=0.5, discount=discount)
+        by[discount] = state["critic_value"][0, 0]
+    # Rewards 0, 1, 2 and 0.5, 0.25: by step 0 + 1 + 2/2 and 0.5 + 0.25, by row 0 + 1/2 + 2/4 and 0.5 + 0.25/2.
+    assert by == pytest.approx({"step": (2.0 + 0.75) / 2, "row": (1.0 + 0.625) / 2}, abs=1e-15)
+
+
 def test_critic_that_learns_first_leaks_the_rows_own_return() -> None:
     # Broken twin: reading the table after the update puts a row's own return into its baseline.
     _, state = critic(rollouts(), loop_state(), learning_rate=1.0)

@@ -147,3 +147,15 @@ def test_one_replicate_has_a_value_and_no_interval(tmp_path: Path) -> None:
     (row,) = learning_summary([put(store, learning_cell(0, 1, 1), curves(np.array([[0.1], [0.7]])))], store)
     assert row["quantities"]["j_end"] == {"value": 0.7, "standard_error": None, "low": None, "high": None}
     assert row["quantities"]["j_average"]["value"] == pytest.approx(0.4)
+
+
+def test_replicates_that_failed_are_counted_and_left_out(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    j = np.array([[0.1, 0.1, 0.1], [0.2, 0.4, np.nan], [0.5, 0.9, np.nan]])
+    (row,) = learning_summary([put(store, learning_cell(0, 2, 3), curves(j))], store)
+    assert (row["failed"], row["replicates"]) == (1, 3)
+    assert row["quantities"]["j_end"]["value"] == pytest.approx(0.7, abs=1e-15)
+    assert row["quantities"]["j_average"]["value"] == pytest.approx((0.8 / 3 + 1.4 / 3) / 2, abs=1e-15)
+    lost = np.where(np.arange(3)[:, None] > 0, np.nan, j)
+    (row,) = learning_summary([put(store, learning_cell(1, 2, 3), curves(lost))], store)
+    assert row["failed"] == 3 and row["quantities"]["j_end"]["value"] is None

@@ -14,12 +14,22 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loss_cases import Case, by_autograd
+from loss_cases import COLUMNS, Case, by_autograd, columns_of, with_steps
 from mutants import Place, arithmetic, mutant
 
 from creditsim.updates import kl
-from creditsim.updates.losses import AGGREGATIONS, LOSSES, base, clipped, loss_and_derivative, score
-from creditsim.updates.losses.base import Rows
+from creditsim.updates.losses import (
+    AGGREGATIONS,
+    LOSSES,
+    base,
+    blended,
+    clipped,
+    loss_and_derivative,
+    score,
+    steps,
+    terms,
+)
+from creditsim.updates.losses.base import STEP_AGGREGATIONS
 
 SHARE = 0.9
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
@@ -30,6 +40,10 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("cispo", {"clip_low": None, "clip_high": 0.5}),
     ("reinforce", {}),
     ("gpg", {}),
+    ("sequence_ppo", {"clip_low": 0.3, "clip_high": 0.5, "dual_clip": 1.5, "log_ratio_limit": 1.0}),
+    ("step_ppo", {"clip_low": 0.1, "clip_high": 0.2}),
+    ("turn_clip", {"clip_low": 0.1, "clip_high": 0.2}),
+    ("blended", {"clip_low": 0.2, "clip_high": 0.28, "dual_clip": 1.5}),
 ]
 
 
@@ -55,6 +69,7 @@ def batches(draw: st.DrawFn) -> tuple[list[Case], list[int]]:
                 "advantage": rng.normal(size=m) * rng.choice([0.0, 1.0], m, p=[0.1, 0.9]),
                 "offsets": np.concatenate([[0], np.cumsum(lengths)]),
                 "weight": weight,
+                **with_steps(rng, lengths),
             }
         )
     return cases, draw(st.permutations(range(len(cases))))
@@ -63,13 +78,16 @@ def batches(draw: st.DrawFn) -> tuple[list[Case], list[int]]:
 def apart(name: str, options: dict[str, Any], aggregation: str, cases: list[Case], order: list[int]) -> float:
     """Largest difference of value or derivative to autograd, all batches in one call."""
     cases = [cases[i] for i in order]
-    joined = {k: np.concatenate([c[k] for c in cases]) for k in ("log_prob", "old_log_prob", "advantage", "weight")}
+    names = ("log_prob", "old_log_prob", "advantage", "weight", *COLUMNS)
+    joined = {k: np.concatenate([c[k] for c in cases]) for k in names}
     lengths = [np.diff(c["offsets"]) for c in cases]
+    # The sequence ratio has one aggregation.
+    how = {} if name == "sequence_ppo" else {"aggregation": aggregation, "norm": norm_of(aggregation)}
+    aggregation = how.get("aggregation", "seq-mean-token-mean")
     got = loss_and_derivative(
         name, joined["log_prob"], joined["old_log_prob"], joined["advantage"],
         np.concatenate([[0], np.cumsum(np.concatenate(lengths))]), joined["weight"],
-        np.repeat(np.arange(len(cases)), [len(n) for n in lengths]),
-        aggregation=aggregation, norm=norm_of(aggregation), **options,
+        np.repeat(np.arange(len(cases)), [len(n) for n in lengths]), columns_of(joined), **how, **options,
     )  # fmt: skip
     worst, at = 0.0, 0
     for b, case in enumerate(cases):
@@ -127,6 +145,7 @@ def fixed_batches() -> list[list[Case]]:
                     "advantage": rng.normal(size=m),
                     "offsets": np.concatenate([[0], np.cumsum(lengths)]),
                     "weight": weight,
+                    **with_steps(rng, lengths),
                 }
             )
         out.append(cases)
@@ -172,6 +191,10 @@ def spans(case: Case) -> list[tuple[int, int]]:
     return list(zip(case["offsets"][:-1].tolist(), case["offsets"][1:].tolist(), strict=True))
 
 
+EVERY = {"ppo": AGGREGATIONS, "step_ppo": STEP_AGGREGATIONS}
+"""Losses that are compared under each of their aggregations; one is enough for the others."""
+
+
 def holds() -> bool:
     """Whether values, derivatives and metrics are right; an error of any kind is a no."""
     try:
@@ -182,7 +205,7 @@ def holds() -> bool:
                     apart(name, options, aggregation, cases, [0, 1]) < 1e-9
                     for cases in FIXED
                     for name, options in SETTINGS
-                    for aggregation in (AGGREGATIONS if name == "ppo" else AGGREGATIONS[:1])
+                    for aggregation in EVERY.get(name, AGGREGATIONS[:1])
                 )
                 and all(map(metrics_hold, FIXED))
                 and nothing_holds()
@@ -205,19 +228,27 @@ def changed(module: ModuleType, make: Callable[[], ModuleType]) -> Iterator[None
         made = make()
     finally:
         base.loss = real
-    homes: list[Any] = [clipped, score] if module is base else []
-    for home in homes:
-        home.Rows = made.Rows
+    # Names that loss modules have imported from the changed one.
+    shared: dict[Any, dict[str, Any]] = {
+        home: {
+            name: getattr(made, name) for name in vars(home) if home is not module and name in SHARED.get(module, ())
+        }
+        for home in (clipped, score, steps, blended)
+    }
+    before = {home: {name: getattr(home, name) for name in names} for home, names in shared.items()}
+    for home, values in shared.items():
+        vars(home).update(values)
     LOSSES._parts.update({name: replace(parts[name], function=function) for name, function in functions.items()})
     try:
         yield
     finally:
         LOSSES._parts.update({name: parts[name] for name in functions})
-        for home in homes:
-            home.Rows = Rows
+        for home, values in before.items():
+            vars(home).update(values)
 
 
-MODULES = {"clipped": clipped, "score": score, "base": base}
+SHARED = {base: ("Rows",), terms: ("clipped", "row_ratio", "unit_ratio")}
+MODULES = {"clipped": clipped, "score": score, "steps": steps, "blended": blended, "terms": terms, "base": base}
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loss_cases import Case, by_autograd, case
+from loss_cases import Case, by_autograd, case, columns_of
 
 from creditsim.errors import InputError, UnknownNameError
 from creditsim.updates.losses import AGGREGATIONS, LOSSES, LossResult, loss_and_derivative
@@ -25,9 +25,8 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
 
 
 def evaluate(spec: str, c: Case, **options: Any) -> LossResult:
-    return loss_and_derivative(
-        spec, c["log_prob"], c["old_log_prob"], c["advantage"], c["offsets"], c["weight"], **options
-    )
+    rows = (c["log_prob"], c["old_log_prob"], c["advantage"], c["offsets"], c["weight"])
+    return loss_and_derivative(spec, *rows, columns=columns_of(c), **options)
 
 
 def norm_of(aggregation: str) -> float | None:
@@ -272,7 +271,7 @@ def test_every_preset_is_evaluated() -> None:
     for part in LOSSES:
         for preset in part.presets:
             bound = part.bind(preset)
-            options = {"norm": 5.0} if str(bound.params["aggregation"]).endswith("norm") else {}
+            options = {"norm": 5.0} if str(bound.params.get("aggregation")).endswith("norm") else {}
             got = evaluate(bound.label, c, **options)
             assert np.isfinite(got.value) and got.derivative.shape == c["log_prob"].shape
 

@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 from creditsim.arrays import Array, namespace, native, restorer
-from creditsim.errors import InputError, choose
+from creditsim.errors import InputError, MissingColumnError, choose, nearest
 from creditsim.ragged import rows_of
-from creditsim.registry import Evidence, Part, Registry
+from creditsim.registry import Bound, Evidence, Part, Registry
 from creditsim.segments import segment_count, segment_sum
 
-__all__ = ["AGGREGATIONS", "LOSSES", "Aggregation", "LossResult", "Rows", "loss", "loss_and_derivative"]
+__all__ = [
+    "AGGREGATIONS",
+    "LOSSES",
+    "NO_COLUMNS",
+    "STEP_AGGREGATIONS",
+    "Aggregation",
+    "LossResult",
+    "Rows",
+    "StepAggregation",
+    "evaluate",
+    "loss",
+    "loss_and_derivative",
+]
 
 Aggregation = Literal[
     "token-mean", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-norm", "seq-mean-token-sum-norm"
@@ -25,6 +38,10 @@ AGGREGATIONS: tuple[Aggregation, ...] = (
     "seq-mean-token-norm",
     "seq-mean-token-sum-norm",
 )
+StepAggregation = Literal[Aggregation, "seq-mean-step-mean", "step-mean"]
+STEP_AGGREGATIONS: tuple[StepAggregation, ...] = (*AGGREGATIONS, "seq-mean-step-mean", "step-mean")
+"""Those of losses that know the steps: mean over rows of a step, then over steps of a sequence, or of the batch."""
+NO_COLUMNS: Mapping[str, Array] = MappingProxyType({})
 F = TypeVar("F", bound=Callable[..., "LossResult"])
 
 LOSSES: Registry[Part] = Registry("loss", "creditsim.updates.losses")
@@ -35,12 +52,20 @@ class LossResult:
     """A loss to be minimised: its value, its derivative by each row's log-probability, and what to log.
 
     `derivative` (M,) is in the array library and type of the log-probabilities. `value` and each of `metrics` are
-    numbers, or (B,) where the sequences were told apart by `batch`.
+    numbers, or (B,) where the sequences were told apart by `batch`. `share` (M,) are the factors by which the rows'
+    losses add up to the value: what else is aggregated as this loss (a KL penalty, an entropy bonus) uses them.
     """
 
     value: Any
     derivative: Array
-    metrics: dict[str, Any]
+    share: Array
+    measure: Callable[[], dict[str, Any]]
+    """Computes the metrics: a training loop that logs nothing need not wait for them."""
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """What to log, by name."""
+        return self.measure()
 
 
 def loss(
@@ -48,12 +73,16 @@ def loss(
     *,
     paper: str,
     evidence: Evidence = "inferred",
+    needs: tuple[str, ...] = (),
     presets: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[F], F]:
-    """Register `f(log_prob, old_log_prob, advantage, offsets, weight=None, batch=None, *, params) -> LossResult`."""
+    """Register `f(log_prob, old_log_prob, advantage, offsets, weight=None, batch=None, *, params) -> LossResult`.
+
+    One that declares `needs`, columns per row beside these, takes them as `columns`, name -> (M, ...), after `batch`.
+    """
 
     def register(function: F) -> F:
-        LOSSES.add(Part("loss", name, function, paper=paper, evidence=evidence, presets=presets or {}))
+        LOSSES.add(Part("loss", name, function, paper=paper, evidence=evidence, needs=needs, presets=presets or {}))
         return function
 
     return register
@@ -67,10 +96,32 @@ def loss_and_derivative(
     offsets: Array,
     weight: Array | None = None,
     batch: Array | None = None,
+    columns: Mapping[str, Array] = NO_COLUMNS,
     **overrides: Any,
 ) -> LossResult:
-    """Evaluate the registered loss `name` or `name@preset`, with parameters overridden."""
-    return LOSSES.bind(spec, **overrides)(log_prob, old_log_prob, advantage, offsets, weight, batch)
+    """Evaluate the registered loss `name` or `name@preset`, with parameters overridden; `columns` may hold others too.
+
+    Errors: those of the loss; MissingColumnError for a column that it needs and `columns` has not.
+    """
+    bound = LOSSES.bind(spec, **overrides)
+    return evaluate(bound, log_prob, old_log_prob, advantage, offsets, weight, batch, columns)
+
+
+def evaluate(
+    bound: Bound,
+    log_prob: Array,
+    old_log_prob: Array,
+    advantage: Array,
+    offsets: Array,
+    weight: Array | None,
+    batch: Array | None,
+    columns: Mapping[str, Array],
+) -> LossResult:
+    """Call a bound loss with the columns it needs, if it needs any."""
+    arguments = (log_prob, old_log_prob, advantage, offsets, weight, batch)
+    if not bound.part.needs:
+        return bound(*arguments)
+    return bound(*arguments, {name: columns[name] for name in bound.part.needs if name in columns})
 
 
 @dataclass(frozen=True)
@@ -111,10 +162,7 @@ class Rows:
             raise InputError("offsets", f"{offsets.shape[0]} entries", f"a rise from 0 to {m}, the number of rows")
 
         def row(field: str, values: Array | None) -> Array:
-            array = xp.ones(m) if values is None else xp.asarray(native(values)).astype(float)
-            if array.shape != (m,):
-                raise InputError(field, f"shape {tuple(array.shape)}", f"({m},), one entry per row")
-            return array
+            return xp.ones(m) if values is None else _per_row(field, values, given).astype(float, copy=False)
 
         weights = row("weight", weight)
         if bool((weights < 0).any()):
@@ -130,7 +178,7 @@ class Rows:
             sequence=rows_of(offsets, m),
             batch=batches,
             n_batches=int(batches.max()) + 1 if n else 1,
-            finish=lambda y: back(y.astype(given.dtype)),
+            finish=lambda y: back(y.astype(given.dtype, copy=False)),
             single=batch is None,
         )
 
@@ -139,14 +187,30 @@ class Rows:
         """(M,) batch of each row."""
         return self.batch[self.sequence]
 
-    def sequence_sum(self, x: Array) -> Array:
-        """Sum (N,) of x (M,) over the rows of each sequence."""
-        return segment_sum(x, self.sequence, int(self.batch.shape[0]))
+    @property
+    def sequences(self) -> tuple[Array, int]:
+        """(M,) sequence of each row, and how many sequences there are."""
+        return self.sequence, int(self.batch.shape[0])
 
-    def sequence_mean(self, x: Array) -> Array:
-        """Weighted mean of x (M,) over each sequence, repeated to its rows; 0 for a sequence without weight."""
-        total = self.sequence_sum(self.weight)
-        return (self.sequence_sum(self.weight * x) / namespace(x).where(total > 0, total, 1.0))[self.sequence]
+    def column(self, columns: Mapping[str, Array], name: str) -> Array:
+        """(M,) a column that the loss needs, on native arrays; MissingColumnError, InputError for another shape."""
+        if name not in columns:
+            have = " | ".join(columns) or "none"
+            raise MissingColumnError("loss column", f"no {name!r}", have, nearest(name, columns))
+        return _per_row(name, columns[name], self.log_prob)
+
+    def steps(self, columns: Mapping[str, Array]) -> tuple[Array, int]:
+        """(M,) ids of steps, and how many there are: neighbours of one sequence with equal `step` are one step."""
+        xp, step = namespace(self.log_prob), self.column(columns, "step")
+        new = xp.ones(step.shape, bool)
+        new[1:] = (step[1:] != step[:-1]) | (self.sequence[1:] != self.sequence[:-1])
+        ids = xp.cumsum(new) - 1
+        return ids, int(ids[-1]) + 1 if ids.size else 0
+
+    def mean_over(self, x: Array, units: tuple[Array, int]) -> Array:
+        """Weighted mean of x (M,) over the rows of each unit, repeated to its rows; 0 for a unit without weight."""
+        total = self._weights(units)
+        return (segment_sum(self.weight * x, *units) / namespace(x).where(total > 0, total, 1.0))[units[0]]
 
     def mean(self, x: Array) -> Any:
         """Weighted mean over the rows of each batch: what metrics are, whatever the aggregation."""
@@ -155,25 +219,35 @@ class Rows:
         return self._told(means / namespace(x).where(total > 0, total, 1.0))
 
     def result(
-        self, term: Array, slope: Array, aggregation: Aggregation, norm: float | None, **metrics: Any
+        self,
+        term: Array,
+        slope: Array,
+        aggregation: StepAggregation,
+        norm: float | None = None,
+        steps: tuple[Array, int] | None = None,
+        *,
+        measure: Callable[[], dict[str, Any]],
     ) -> LossResult:
         """Aggregate the rows' losses `term` (M,) and their derivatives by their own log-probability, `slope` (M,)."""
-        share = self._share(aggregation, norm)
+        share = self._share(aggregation, norm, steps)
         value = segment_sum(share * term, self.batch_rows, self.n_batches)
-        return LossResult(self._told(value), self.finish(share * slope), metrics)
+        return LossResult(self._told(value), self.finish(share * slope), share, measure)
 
-    def _share(self, aggregation: Aggregation, norm: float | None) -> Array:
+    def _share(self, aggregation: StepAggregation, norm: float | None, steps: tuple[Array, int] | None) -> Array:
         """(M,) factors by which the rows' losses add up to the loss of their batch.
 
-        Sequences without weight count nowhere, and a batch without weight has loss 0.
+        Sequences and steps without weight count nowhere, and a batch without weight has loss 0.
         """
-        choose("aggregation", aggregation, AGGREGATIONS)
-        xp = namespace(self.weight)
+        choose("aggregation", aggregation, AGGREGATIONS if steps is None else STEP_AGGREGATIONS)
         if norm is not None and not aggregation.endswith("norm"):
             raise InputError("norm", norm, f"None for aggregation={aggregation!r}")
         if aggregation == "token-mean":
-            total = segment_sum(self.weight, self.batch_rows, self.n_batches)
-            return self.weight / xp.where(total > 0, total, 1.0)[self.batch_rows]
+            return self.weight / self._total((self.batch_rows, self.n_batches))
+        if steps is not None and aggregation == "step-mean":
+            return self.weight / self._total(steps) / self._live(steps, self.batch_rows, self.n_batches)
+        counted = self._live(self.sequences, self.batch_rows, self.n_batches)
+        if steps is not None and aggregation == "seq-mean-step-mean":
+            return self.weight / self._total(steps) / self._live(steps, *self.sequences) / counted
         factor = 1.0
         if aggregation.endswith("norm"):
             if norm is None or not norm > 0:
@@ -183,12 +257,39 @@ class Rows:
             factor = 1.0 / norm
         if aggregation == "seq-mean-token-sum-norm":
             return self.weight * factor
-        per_sequence = self.sequence_sum(self.weight)
-        counted = segment_count(per_sequence, self.batch, self.n_batches, where=per_sequence > 0)
-        divisor = xp.where(counted > 0, counted, 1)[self.batch].astype(float)
         if aggregation == "seq-mean-token-mean":
-            divisor = divisor * xp.where(per_sequence > 0, per_sequence, 1.0)
-        return self.weight * factor / divisor[self.sequence]
+            counted = counted * self._total(self.sequences)
+        return self.weight * factor / counted
+
+    def _total(self, units: tuple[Array, int]) -> Array:
+        """(M,) weight of each row's unit; 1 where it is 0."""
+        total = self._weights(units)
+        return namespace(total).where(total > 0, total, 1.0)[units[0]]
+
+    def _live(self, units: tuple[Array, int], ids: Array, n: int) -> Array:
+        """(M,) number of units with weight in each row's segment, at least 1; units nest in segments."""
+        xp = namespace(self.weight)
+        segment = xp.zeros(units[1], xp.int64)
+        segment[units[0]] = ids
+        total = self._weights(units)
+        counted = segment_count(total, segment, n, where=total > 0)
+        return xp.where(counted > 0, counted, 1).astype(float)[ids]
+
+    def _weights(self, units: tuple[Array, int]) -> Array:
+        """(n,) weight of each unit."""
+        return self.sequence_weight if units[0] is self.sequence else segment_sum(self.weight, *units)
+
+    @cached_property
+    def sequence_weight(self) -> Array:
+        """(N,) weight of each sequence."""
+        return segment_sum(self.weight, *self.sequences)
 
     def _told(self, values: Array) -> Any:
         return float(values[0]) if self.single else values
+
+
+def _per_row(field: str, values: Array, like: Array) -> Array:
+    array = namespace(like).asarray(native(values))
+    if array.shape != like.shape:
+        raise InputError(field, f"shape {tuple(array.shape)}", f"({like.shape[0]},), one entry per row")
+    return array

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from creditsim.arrays import Array, namespace
-from creditsim.errors import InputError
-from creditsim.updates.losses.base import Aggregation, LossResult, Rows, loss
+from dataclasses import replace
+from typing import Any
 
-__all__ = ["cispo", "gspo", "ppo"]
+from creditsim.arrays import Array, namespace
+from creditsim.segments import segment_sum
+from creditsim.updates.losses.base import Aggregation, LossResult, Rows, loss
+from creditsim.updates.losses.terms import check_clip, clipped, row_ratio, unit_ratio
+
+__all__ = ["cispo", "gspo", "ppo", "sequence_ppo"]
 
 
 @loss(
@@ -65,30 +69,10 @@ def ppo(
     Errors: InputError for shapes, clips or limits out of range, a missing norm.
     Source: verl, verl-agent and TRL (code); dual clip arXiv:1912.09729.
     """
-    _check_clip(clip_low, clip_high)
-    if dual_clip is not None and not dual_clip > 1.0:
-        raise InputError("dual_clip", dual_clip, "a number > 1, or None")
-    if not 0.0 < log_ratio_limit <= 700.0:
-        raise InputError("log_ratio_limit", log_ratio_limit, "0 < log_ratio_limit <= 700")
+    check_clip(clip_low, clip_high, log_ratio_limit, dual_clip)
     rows = Rows.read(log_prob, old_log_prob, advantage, offsets, weight, batch)
-    xp, a = namespace(rows.log_prob), rows.advantage
-    log_ratio = rows.log_prob - rows.old_log_prob
-    inside = abs(log_ratio) <= log_ratio_limit
-    log_ratio = xp.clip(log_ratio, -log_ratio_limit, log_ratio_limit)
-    ratio = xp.exp(log_ratio)
-    plain, clipped = -a * ratio, -a * xp.clip(ratio, 1.0 - clip_low, 1.0 + clip_high)
-    term, cut = xp.maximum(plain, clipped), clipped > plain
-    lower = xp.zeros(term.shape, bool)
-    if dual_clip is not None:
-        lower = (a < 0) & (term > -a * dual_clip)
-        term = xp.where(lower, -a * dual_clip, term)
-    slope = xp.where(cut | lower | ~inside, 0.0, plain)
-    metrics = {
-        "ppo_kl": rows.mean(-log_ratio),
-        "clip_fraction": rows.mean(cut.astype(float)),
-        "clip_fraction_lower": rows.mean(lower.astype(float)),
-    }
-    return rows.result(term, slope, aggregation, norm, **metrics)
+    terms = clipped(rows.advantage, *row_ratio(rows, log_ratio_limit), clip_low, clip_high, dual_clip)
+    return rows.result(terms.term, terms.slope, aggregation, norm, measure=lambda: terms.metrics(rows))
 
 
 @loss(
@@ -123,23 +107,48 @@ def gspo(
     preset  clip            paper  3e-4 / 4e-4            verl  0.2 / 0.2 (its common default for all losses)
     Errors: InputError for shapes, clips or limits out of range, a missing norm. Source: verl (code).
     """
-    _check_clip(clip_low, clip_high)
-    if not 0.0 < log_ratio_limit <= 700.0:
-        raise InputError("log_ratio_limit", log_ratio_limit, "0 < log_ratio_limit <= 700")
+    check_clip(clip_low, clip_high, log_ratio_limit)
     rows = Rows.read(log_prob, old_log_prob, advantage, offsets, weight, batch)
-    xp, a = namespace(rows.log_prob), rows.advantage
-    log_ratio = rows.log_prob - rows.old_log_prob
-    log_s = rows.sequence_mean(log_ratio)
-    s = xp.exp(xp.minimum(log_s, log_ratio_limit))
-    plain, clipped = -a * s, -a * xp.clip(s, 1.0 - clip_low, 1.0 + clip_high)
-    cut = clipped > plain
-    slope = xp.where(cut | (log_s > log_ratio_limit), 0.0, plain)
-    metrics = {
-        "ppo_kl": rows.mean(-log_ratio),
-        "clip_fraction": rows.mean(cut.astype(float)),
-        "clip_fraction_lower": rows.mean(xp.zeros(a.shape)),
-    }
-    return rows.result(xp.maximum(plain, clipped), slope, aggregation, norm, **metrics)
+    terms = clipped(rows.advantage, *unit_ratio(rows, rows.sequences, log_ratio_limit), clip_low, clip_high)
+    return rows.result(terms.term, terms.slope, aggregation, norm, measure=lambda: terms.metrics(rows))
+
+
+@loss("sequence_ppo", paper="arXiv:1707.06347", evidence="inferred")
+def sequence_ppo(
+    log_prob: Array,
+    old_log_prob: Array,
+    advantage: Array,
+    offsets: Array,
+    weight: Array | None = None,
+    batch: Array | None = None,
+    *,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+    dual_clip: float | None = None,
+    log_ratio_limit: float = 20.0,
+) -> LossResult:
+    """Clipped surrogate with the full importance ratio of each sequence: PPO with a whole sequence as its action.
+
+    L_i = mean over t of max(-A_t s, -A_t clip(s, 1 - clip_low, 1 + clip_high)),  s = exp(sum over t of the log-ratio)
+    L = mean over sequences of L_i. Every row of a sequence moves s alike: dL_i/dlog_prob_t = mean over u of -A_u s,
+    rows where a clip is strictly beyond the plain term counting 0. Unlike the geometric mean of `gspo` it is unbiased
+    off policy, E_old[s] = 1, and its variance grows exponentially with the sum's.
+
+    In and out as `ppo`; means and sums over a sequence are weighted, those of weight 0 are none. `dual_clip` as `ppo`;
+    the log of s is cut at +-log_ratio_limit, derivative 0 outside.
+    Errors: InputError for shapes, clips or limits out of range. Source: inferred, PPO's objective with sequences as
+    actions.
+    """
+    check_clip(clip_low, clip_high, log_ratio_limit, dual_clip)
+    rows = Rows.read(log_prob, old_log_prob, advantage, offsets, weight, batch)
+    xp, sequences = namespace(rows.log_prob), rows.sequences
+    log_s = segment_sum(rows.weight * (rows.log_prob - rows.old_log_prob), *sequences)[rows.sequence]
+    s, inside = xp.exp(xp.clip(log_s, -log_ratio_limit, log_ratio_limit)), abs(log_s) <= log_ratio_limit
+    terms = clipped(rows.advantage, s, inside, clip_low, clip_high, dual_clip)
+    found = rows.result(terms.term, terms.slope, "seq-mean-token-mean", measure=lambda: terms.metrics(rows))
+    # A row moves the ratio of all rows of its sequence, not only its own.
+    moved = segment_sum(found.share * terms.slope, *sequences)[rows.sequence]
+    return replace(found, derivative=rows.finish(rows.weight * moved))
 
 
 @loss(
@@ -172,21 +181,15 @@ def cispo(
     Errors: InputError for shapes, clips or limits out of range, a missing norm.
     Source: TRL (code); clip_high=4 is an example there, the paper tunes it (inferred default).
     """
-    _check_clip(0.0 if clip_low is None else clip_low, clip_high)
-    if not 0.0 < log_ratio_limit <= 700.0:
-        raise InputError("log_ratio_limit", log_ratio_limit, "0 < log_ratio_limit <= 700")
+    check_clip(1.0 if clip_low is None else clip_low, clip_high, log_ratio_limit)
     rows = Rows.read(log_prob, old_log_prob, advantage, offsets, weight, batch)
     xp = namespace(rows.log_prob)
-    log_ratio = rows.log_prob - rows.old_log_prob
-    ratio = xp.exp(xp.clip(log_ratio, -log_ratio_limit, log_ratio_limit))
+    ratio, _ = row_ratio(rows, log_ratio_limit)
     held = xp.clip(ratio, 0.0 if clip_low is None else 1.0 - clip_low, 1.0 + clip_high)
     slope = -held * rows.advantage
-    metrics = {"ppo_kl": rows.mean(-log_ratio), "clip_fraction": rows.mean((held != ratio).astype(float))}
-    return rows.result(slope * rows.log_prob, slope, aggregation, norm, **metrics)
 
+    def measure() -> dict[str, Any]:
+        outside = (held != ratio).astype(float)
+        return {"ppo_kl": rows.mean(rows.old_log_prob - rows.log_prob), "clip_fraction": rows.mean(outside)}
 
-def _check_clip(low: float, high: float) -> None:
-    if not 0.0 <= low <= 1.0:
-        raise InputError("clip_low", low, "0 <= clip_low <= 1")
-    if not high >= 0.0:
-        raise InputError("clip_high", high, "a number >= 0")
+    return rows.result(slope * rows.log_prob, slope, aggregation, norm, measure=measure)

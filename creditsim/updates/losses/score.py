@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from creditsim.arrays import Array
 from creditsim.updates.losses.base import Aggregation, LossResult, Rows, loss
 
@@ -50,5 +52,8 @@ def gpg(
 
 def _score(rows: Rows, aggregation: Aggregation, norm: float | None) -> LossResult:
     slope = -rows.advantage
-    ppo_kl = rows.mean(rows.old_log_prob - rows.log_prob)
-    return rows.result(slope * rows.log_prob, slope, aggregation, norm, ppo_kl=ppo_kl)
+
+    def measure() -> dict[str, Any]:
+        return {"ppo_kl": rows.mean(rows.old_log_prob - rows.log_prob)}
+
+    return rows.result(slope * rows.log_prob, slope, aggregation, norm, measure=measure)

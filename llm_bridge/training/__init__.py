@@ -1,0 +1,1 @@
+"""Training of text policies: imitation, then any registered method, resumable to the bit."""
