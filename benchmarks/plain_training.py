@@ -1,4 +1,4 @@
-"""Group-relative training on a deterministic table as one writes it in NumPy: all replicates in one array per quantity.
+"""Group-relative training on a table as one writes it in NumPy: all replicates in one array per quantity.
 
 The same loop as `creditsim.train`: uniform softmax policies, groups of trajectories in lockstep, episode advantages by
 group mean and deviation (GiGPO: plus those of discounted returns in groups of equal observations), a clipped surrogate
@@ -20,7 +20,7 @@ def train_in_numpy(
     mdp: TabularMDP, *, replicates: int, updates: int, groups: int, group_size: int, step_groups: bool = False,
     learning_rate: float = 0.1, gamma: float = 0.95, clip: float = 0.2, seed: int = 0,
 ) -> np.ndarray:  # fmt: skip
-    """Exact return (updates+1, replicates) of GRPO, or with `step_groups` of GiGPO, on a deterministic table."""
+    """Exact return (updates+1, replicates) of GRPO, or with `step_groups` of GiGPO, on a table with one start."""
     rng = np.random.default_rng(seed)
     theta = np.zeros((replicates, mdp.n_contexts, mdp.n_actions))
     m, v = np.zeros_like(theta), np.zeros_like(theta)
@@ -53,16 +53,18 @@ def _rollouts(
     shape = (replicates, n, mdp.horizon)
     context, action = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     reward, alive = np.zeros(shape), np.zeros(shape, bool)
-    successor, paid, lane = mdp.successor[:, :, 0], mdp.scalar_reward[:, :, 0], np.arange(replicates)[:, None]
+    lane = np.arange(replicates)[:, None]
+    branches = mdp.probability.cumsum(axis=-1)[:, :, :-1]
     state = np.full((replicates, n), mdp.start.argmax())
     going = np.ones((replicates, n), bool)
     cumulative = pi.cumsum(axis=-1)[:, :, :-1]
     for step in range(mdp.horizon):
         seen = mdp.context[state]
         chosen = (rng.random((replicates, n, 1)) > cumulative[lane, seen]).sum(axis=-1)
+        branch = (rng.random((replicates, n, 1)) > branches[state, chosen]).sum(axis=-1)
         context[:, :, step], action[:, :, step], alive[:, :, step] = seen, chosen, going
-        reward[:, :, step] = np.where(going, paid[state, chosen], 0.0)
-        state = np.where(going, successor[state, chosen], state)
+        reward[:, :, step] = np.where(going, mdp.scalar_reward[state, chosen, branch], 0.0)
+        state = np.where(going, mdp.successor[state, chosen, branch], state)
         going = going & ~mdp.terminal[state]
         if not going.any():
             break
@@ -113,7 +115,8 @@ def _exact(mdp: TabularMDP, pi: np.ndarray) -> np.ndarray:
     """(R,) exact return by backward induction, all policies in one array."""
     value = np.zeros((pi.shape[0], mdp.n_states))
     going = np.where(mdp.terminal, 0.0, 1.0)
+    paid = (mdp.probability * mdp.scalar_reward).sum(axis=-1)
     for _ in range(mdp.horizon):
-        q = mdp.scalar_reward[:, :, 0] + (mdp.gamma * going * value)[:, mdp.successor[:, :, 0]]
+        q = paid + (mdp.probability * (mdp.gamma * going * value)[:, mdp.successor]).sum(axis=-1)
         value = going * (pi * q).sum(axis=-1)
     return value @ mdp.start

@@ -12,7 +12,7 @@ from creditsim.train import TrainConfig, train
 
 __all__: list[str] = []
 
-_LENGTH, _HORIZON, _UPDATES = 12, 20, 25
+_LENGTH, _HORIZON, _SLIP, _UPDATES = 12, 20, 0.1, 25
 _SECONDS = 30.0 * _UPDATES / 500
 """The share of 30 seconds for 500 updates."""
 _NUMPY = "the same loop in NumPy, vectorised over replicates"
@@ -20,7 +20,7 @@ _NUMPY = "the same loop in NumPy, vectorised over replicates"
 
 def config(method: str) -> TrainConfig:
     """200 replicates x 16 groups x 8 trajectories of up to 20 steps (19 in the mean at first), two threads."""
-    params = (f"env.length={_LENGTH}", f"env.horizon={_HORIZON}")
+    params: tuple[str, ...] = (f"env.length={_LENGTH}", f"env.horizon={_HORIZON}", f"env.slip={_SLIP}")
     if method == "gigpo":  # the published form on both sides
         params += ("update.loss=ppo@grpo",)
     return TrainConfig(
@@ -31,7 +31,7 @@ def config(method: str) -> TrainConfig:
 
 def peer(method: str, updates: int = _UPDATES) -> np.ndarray:
     """The curves of the NumPy loop for the same run."""
-    mdp = make("chain", length=_LENGTH, horizon=_HORIZON)
+    mdp = make("chain", length=_LENGTH, horizon=_HORIZON, slip=_SLIP)
     shape = {"replicates": 200, "updates": updates, "groups": 16, "group_size": 8}
     return train_in_numpy(mdp, **shape, step_groups=method == "gigpo")
 

@@ -34,7 +34,9 @@ class Command(NamedTuple):
 
 
 COMMANDS: dict[str, Command] = {
-    "bridge": Command("llm_bridge.commands.bridge", "text environments: make data, play, roll out, rank on a digital twin"),
+    "bridge": Command(
+        "llm_bridge.commands.bridge", "text environments: make data, play, roll out, rank on a digital twin"
+    ),
     "claims": Command("creditsim.commands.claims", "list the claims, check them, show one"),
     "conformance": Command("creditsim.commands.conformance", "compare estimators and losses with golden files"),
     "doctor": Command("creditsim.commands.doctor", "versions, extras, devices and the kernel cache"),

@@ -14,12 +14,14 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import __main__ as runner  # noqa: E402
+from benchmarks import training  # noqa: E402
 from benchmarks.plain_gigpo import gigpo_arrays, gigpo_lists  # noqa: E402
 from benchmarks.problem import batch  # noqa: E402
 from benchmarks.report import LINES, Line, Value, measured, not_judged, table  # noqa: E402
 from benchmarks.timing import COMPUTING, OTHERS, Round, Rounds, Sample, compare  # noqa: E402
 from creditsim.estimators.base import advantage  # noqa: E402
 from creditsim.rollouts import Rollouts  # noqa: E402
+from creditsim.train import train  # noqa: E402
 
 PEERS = ("jax", "rlax", "verl")
 ENGINES = ("Stemmer", "bm25s", "thefuzz")
@@ -181,3 +183,12 @@ def test_the_batch_has_the_size_that_the_lines_state() -> None:
     assert (rollouts.n_groups, rollouts.n_trajectories) == (256, 2048)
     assert abs(rollouts.n_rows - 102_400) < 4_000
     assert set(np.unique(rollouts.reward).tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("method", ["grpo", "gigpo"])
+def test_the_numpy_loop_learns_as_ours_does(method: str) -> None:
+    ours = train(training.config(method).replaced(updates=6)).j
+    training.same_curves(ours, training.peer(method, 6))
+    # The same comparison sees a run that is one update behind, and the other method.
+    with pytest.raises(RuntimeError, match="deviations apart"):
+        training.same_curves(ours[1:], training.peer(method, 6)[:-1])

@@ -21,11 +21,11 @@ __all__ = [
 
 FAMILY_ALPHA = 0.01
 """Probability that any statistical row of the whole ledger is decided wrongly, at most."""
-ROW_ALPHA = FAMILY_ALPHA / 500
+ROW_ALPHA = FAMILY_ALPHA / 1000
 """Error level of the intervals shown and of the twins.
 
 A constant, so that a new claim changes no other claim's result. A verdict of one interval (a bootstrap, which cannot be
-inverted into smaller p-values) passes the ledger's two Holm runs at FAMILY_ALPHA / 2 while there are at most 250
+inverted into smaller p-values) passes the ledger's two Holm runs at FAMILY_ALPHA / 2 while there are at most 500
 statistical statements.
 """
 

@@ -179,11 +179,11 @@ class _Worker:
         except (EOFError, OSError):
             raise self._lost() from None
         self.process.kill()
-        raise ResourceError(f"{self._name} gave no answer for {self._patience:g} s; what was collected is kept")
+        raise ResourceError(f"{self._name} gave no answer for {self._patience:g} s")
 
     def _lost(self) -> ResourceError:
         self.process.join(5)
-        return ResourceError(f"{self._name} died (exit code {self.process.exitcode}); what was collected is kept")
+        return ResourceError(f"{self._name} died (exit code {self.process.exitcode})")
 
     def close(self) -> None:
         with suppress(OSError, ValueError):

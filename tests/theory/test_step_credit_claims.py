@@ -15,7 +15,7 @@ from creditsim.exact import solve
 from creditsim.mdp import SoftmaxPolicy, make
 from creditsim.rollouts import Rollouts
 from creditsim.sampling.table import TableSampler
-from theory.claims import scpo, scpo_bonus, steppo, steppo_learning
+from theory.claims import scpo, scpo_bonus, steppo, steppo_gae, steppo_learning
 from theory.failed_steps import FailedSteps, conflicting, failed_steps, fatal_chain, won_trajectories
 from theory.shared import credit_column
 
@@ -40,7 +40,7 @@ def test_table_is_complete(name: str) -> None:
 
 
 def test_no_claim_draws_numbers_outside_the_library() -> None:
-    modules = (scpo, scpo_bonus, steppo, steppo_learning)
+    modules = (scpo, scpo_bonus, steppo, steppo_gae, steppo_learning)
     assert not [module.__name__ for module in modules if "np.random" in inspect.getsource(module)]
 
 

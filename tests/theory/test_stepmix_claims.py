@@ -13,6 +13,7 @@ from creditsim.planning_tables import half_optimal, steps_left
 from theory.claim import CLAIMS, Trial
 from theory.claims import stepmix, stepmix_mixing
 from theory.exploring import DELTA, curves, number_of_runs, runs
+from theory.question import QUESTIONS
 
 
 @pytest.mark.parametrize("name", VERDICTS)
@@ -120,3 +121,13 @@ def test_curves_are_those_of_the_run() -> None:
     assert drawn["least"] == pytest.approx(each.min(axis=1))
     assert (drawn["low"] <= drawn["regret"]).all() and (drawn["regret"] <= drawn["high"]).all()
     assert [number_of_runs(Trial(size, ALPHA, 0)) for size in ("quick", "standard", "full")] == [40, 100, 200]
+
+
+def test_the_page_on_the_price_of_safety_follows_its_evidence() -> None:
+    question = QUESTIONS["price_of_safety"]
+    evidence = {name: dict(result(name).meta) for name in question.claims}
+    answer = question.function(evidence)
+    assert answer.startswith("A delay, not an order: 0 of 120 StepMix runs") and answer.endswith(".")
+    safe = evidence["stepmix.safe-in-every-episode"]
+    other = {**evidence, "stepmix.safe-in-every-episode": {**safe, "detail": {**safe["detail"], "violating_runs": 7}}}
+    assert "7 of 120" in question.function(other)

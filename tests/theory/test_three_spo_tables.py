@@ -13,7 +13,7 @@ from theory.claim import CLAIMS, Trial, facts
 from theory.claims import three_spo_tables as tables
 from theory.three_spo_runs import WAYS, run
 
-ALPHA = 2e-5
+ALPHA = 1e-5
 VERDICTS = {
     "3spo.score-telescopes": "supported",
     "3spo.only-next-state-matters": "supported",

@@ -64,7 +64,7 @@ def _effects(cells: dict[tuple[str, str], np.ndarray]) -> tuple[np.ndarray, np.n
 
 
 def _check_ablation(trial: Trial, sign: float) -> Evidence:
-    replicates = trial.pick(48, 256, 1024)
+    replicates = trial.pick(64, 256, 1024)
     effects: dict[tuple[int, float], tuple[np.ndarray, np.ndarray]] = {}
     for tokens in trial.pick((1, 4, 16), (1, 2, 4, 8, 16), (1, 2, 4, 8, 16, 32)):
         for gamma in (0.99, 0.95):
@@ -130,7 +130,7 @@ def _losses(tokens: int, replicates: int, seed: int) -> dict[str, np.ndarray]:
 
 
 def _check_gamma(trial: Trial, sign: float, tokens: int = 16) -> Evidence:
-    replicates = trial.pick(48, 256, 1024)
+    replicates = trial.pick(64, 256, 1024)
     found = {}
     for name, length in {"inside": tokens, "outside": 1}.items():
         losses = _losses(length, replicates, trial.seed)

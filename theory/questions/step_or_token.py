@@ -30,10 +30,11 @@ def step_or_token(evidence: Mapping[str, Mapping[str, Any]]) -> str:
     the step is shrunk by lambda^(j/L) on its way to the first token.
 
     The geometric-mean ratio keeps the variance of a step's ratio small, where that of the product explodes with L. In a
-    table with filler tokens its gain is that of a wider trust region: averaged over tokens that do not move, the ratio
-    meets the same clip later. Its price: each step weighs 1/L, so the gradient is the policy gradient only where steps
-    are equally long. A critic at step boundaries has fewer values to learn if it cannot see the tokens; its lower loss
-    does not show that, because a critic that sees them is told more of the outcome and has the lower loss.
+    table with filler tokens its small gain is probably that of a wider trust region: averaged over tokens that do not
+    move, the ratio meets the same clip later (not tested apart). Its price: each step weighs 1/L, so the gradient is
+    the policy gradient only where steps are equally long. A critic at step boundaries has fewer values to learn if it
+    cannot see the tokens; its lower loss does not show that, because a critic that sees them is told more of the
+    outcome and has the lower loss.
     """
     signal, effects = evidence[SIGNAL]["detail"], evidence[ABLATION]["detail"]
     ratio, weight = evidence[RATIO]["detail"], evidence[WEIGHT]["detail"]

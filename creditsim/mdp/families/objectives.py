@@ -40,7 +40,7 @@ def objectives(
     episode meets one of them. `correlation` c in [-1, 1] is between the rewards of one pull: with probability |c| all
     objectives follow one uniform draw, each paying where the draw lies below its chance, else they are independent; for
     c < 0 every second objective follows the draw from the other end. For two objectives whose chances add up to 1
-    (c < 0) or agree (c > 0) it is Pearson's; in general it is the share of the most, or least, that their chances allow.
+    (c < 0) or agree (c > 0) it is Pearson's; in general it is the share of the most, or least, that chances allow.
     `noise` > 0 adds an objective that no arm changes, a fair coin that pays `noise`; it comes last in the reward (K,).
     Errors: InputError for chances or correlation out of range, rows of unlike length, another number of scales than
     objectives, more than 10 objectives.
