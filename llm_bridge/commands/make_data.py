@@ -1,24 +1,31 @@
-"""`creditsim bridge make-data`: generate (or find in the cache) the games of text environments, and count them."""
+"""`creditsim bridge make-data`: generate the games of text environments, count them, write them to files."""
 
 from __future__ import annotations
 
 import json
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llm_bridge.commands.common import SHIPPED, CommonOptions, bar, game_count
+
+if TYPE_CHECKING:
+    from llm_bridge.envs.base import TextTasks
 
 
 @dataclass(frozen=True)
 class Config(CommonOptions):
-    """Make the games of text environments ready, and count them by split and kind."""
+    """Make the games of text environments, count them by split and kind, and write them to files where asked."""
 
     env: tuple[str, ...] = SHIPPED
     """Environments, `name` or `name@preset`."""
+    out: str | None = None
+    """Write the games below this folder, one folder for each environment, in the formats of the published data."""
 
 
 def run(config: Config) -> int:
-    """Make everything once, start one game of each split, print the counts; exit code 0."""
+    """Make everything once, start one game of each split, write what was asked for, print the counts; exit code 0."""
     from creditsim.errors import InputError
     from llm_bridge.assemble import part_params
     from llm_bridge.envs.base import make_tasks
@@ -42,13 +49,41 @@ def run(config: Config) -> int:
                     env.reset(ids[0])
             finally:
                 env.close()
+            files = 0 if config.out is None else _written(tasks, _folder(Path(config.out), spec), spec)
             seconds = round(time.perf_counter() - began, 3)
-            told.append({"env": spec, "games": counts, "kinds": kinds, "seconds": seconds})
+            told.append({"env": spec, "games": counts, "kinds": kinds, "files": files, "seconds": seconds})
             done(1)
     if config.json:
         print(json.dumps(told, indent=2))
         return 0
     for each in told:
         counts = ", ".join(f"{split} {n}" for split, n in each["games"].items())
-        print(f"{each['env']}: {counts}; {len(each['kinds'])} kinds; {each['seconds']:.1f} s")
+        written = f"; {each['files']} files" if each["files"] else ""
+        print(f"{each['env']}: {counts}; {len(each['kinds'])} kinds{written}; {each['seconds']:.1f} s")
     return 0
+
+
+def _folder(out: Path, spec: str) -> Path:
+    from creditsim.errors import InputError
+
+    place = out / spec.replace("@", "-")
+    if out.exists() and not out.is_dir():
+        raise InputError("out", repr(str(out)), "a folder; this is a file")
+    if place.exists() and any(place.iterdir()):
+        raise InputError("out", repr(str(place)), "a new or empty folder: nothing is overwritten")
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def _written(tasks: TextTasks, place: Path, spec: str) -> int:
+    from creditsim.errors import InputError
+    from llm_bridge.envs.base import Exports
+
+    if not isinstance(tasks, Exports):
+        raise InputError("out", repr(spec), "an environment whose games are files: alfworld | webshop")
+    count = 0
+    with bar(None, f"{spec} files", "file") as done:
+        for _ in tasks.export(place):
+            count += 1
+            done(1)
+    return count

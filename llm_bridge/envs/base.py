@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from creditsim.registry import Evidence, Part, Registry
 
 __all__ = [
     "ENVIRONMENTS",
+    "Exports",
     "Observation",
     "Outcome",
     "Snapshot",
@@ -121,6 +123,15 @@ class TextTasks(Protocol):
 
     def make(self) -> TextEnv:
         """A new environment; several of one process do not disturb each other."""
+        ...
+
+
+@runtime_checkable
+class Exports(Protocol):
+    """Tasks that can be written in the file formats their published data come in."""
+
+    def export(self, folder: Path) -> Iterator[Path]:
+        """Write all tasks below a folder that is there, and yield the files as they are written."""
         ...
 
 

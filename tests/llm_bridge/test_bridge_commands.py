@@ -23,6 +23,7 @@ from llm_bridge.collect.store import read_rollouts
 from llm_bridge.collect.summary import success_interval
 from llm_bridge.collect.transcripts import transcripts
 from llm_bridge.commands import bridge, rollout
+from llm_bridge.envs.base import make_tasks
 from llm_bridge.envs.table import TableEnv
 
 Capture = pytest.CaptureFixture[str]
@@ -131,6 +132,29 @@ def test_data_are_made_and_counted(capsys: Capture) -> None:
     assert facts["games"] == {"train": 7, "valid": 16}
     assert sum(facts["kinds"].values()) == 23
     assert "table: train 64, valid 16; 1 kinds" in said(capsys, "make-data --env table")[1]
+
+
+def test_games_are_written_in_the_published_formats_and_read_again(tmp_path: Path, capsys: Capture) -> None:
+    line = f"make-data --env alfworld@easy --params env.train=1 env.valid=1 --out {tmp_path}"
+    code, text, _ = said(capsys, line)
+    assert code == 0 and "6 files" in text
+    own, stored = make_tasks("alfworld@easy", train=1, valid=1), make_tasks("alfworld", games=str(tmp_path))
+    assert {split: len(ids) for split, ids in stored.splits().items()} == {s: len(i) for s, i in own.splits().items()}
+    for split, ids in own.splits().items():
+        for mine, theirs in zip(sorted(ids), sorted(stored.splits()[split]), strict=True):
+            one, other = own.game(mine), stored.game(theirs)  # pyright: ignore[reportAttributeAccessIssue]
+            assert (one.kind, one.sentence, one.problem, one.walkthrough) == (
+                other.kind, other.sentence, other.problem, other.walkthrough,
+            )  # fmt: skip
+    assert said(capsys, line)[0] == 2  # the folder is not empty any more
+    shop = tmp_path / "shop"
+    assert said(capsys, f"make-data --env webshop@tiny --out {shop}")[0] == 0
+    same, made = make_tasks("webshop", path=str(shop / "webshop-tiny"), n_goals=0), make_tasks("webshop@tiny")
+    assert same.splits() == made.splits()
+    env, other = same.make(), made.make()
+    task = same.splits()["train"][0]
+    assert env.reset(task) == other.reset(task) and env.oracle() == other.oracle()
+    assert said(capsys, f"make-data --env table --out {tmp_path / 'none'}")[0] == 2
 
 
 # --- Refusals ---------------------------------------------------------------------------------------------------------

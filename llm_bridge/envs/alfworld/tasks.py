@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib import resources
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from creditsim.errors import CorruptFileError, InputError, UnknownNameError, nearest
 from llm_bridge.envs.alfworld.domain import TASK_TYPES, digest, source
+from llm_bridge.envs.alfworld.export import export_games
 from llm_bridge.envs.alfworld.games import SPLITS, GameFile, find_games, read_game
 from llm_bridge.envs.alfworld.instances import Game, Size, generate
 from llm_bridge.envs.base import TextEnv
@@ -52,6 +53,10 @@ class AlfworldTasks:
         from llm_bridge.envs.alfworld.engine import AlfworldEnv
 
         return AlfworldEnv(self.game)
+
+    def export(self, folder: Path) -> Iterator[Path]:
+        """Write all games as the package stores its own; see `export_games`."""
+        return export_games(self, folder)
 
     def game(self, task: str) -> Game:
         """The game of that id, with a walkthrough where one is known."""

@@ -8,13 +8,13 @@ from functools import lru_cache
 
 from creditsim.errors import InputError
 from llm_bridge.envs.webshop.catalogue import make_catalogue
-from llm_bridge.envs.webshop.data import Product, parse_products, read_folder
+from llm_bridge.envs.webshop.data import Product, RawData, parse_products, read_folder
 from llm_bridge.envs.webshop.goals import Goal, draw_prices, make_goals, shuffled
 from llm_bridge.envs.webshop.reward import Score, score_purchase
 from llm_bridge.envs.webshop.search import Search
 from llm_bridge.envs.webshop.tagger import Tagger, make_tagger
 
-__all__ = ["Contents", "Store", "open_store"]
+__all__ = ["Contents", "Store", "open_raw", "open_store"]
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,19 @@ class Store:
         return score_purchase(self.by_asin[asin], self.goals[number], self.prices[asin], chosen, self.nouns)
 
 
-@lru_cache(maxsize=4)
-def open_store(contents: Contents) -> Store:
-    """Load or generate a catalogue; InputErrors name the file, record and field at fault."""
+def open_raw(contents: Contents) -> RawData:
+    """Read or generate the records of a catalogue; InputErrors name the file, record and field at fault."""
     if contents.products < (0 if contents.path else 1):
         raise InputError("products", contents.products, "at least 1 (0, with a path: all of them)")
     if contents.path:
-        raw = read_folder(contents.path)
-    else:
-        raw = make_catalogue(contents.products, contents.n_goals, contents.seed)
+        return read_folder(contents.path)
+    return make_catalogue(contents.products, contents.n_goals, contents.seed)
+
+
+@lru_cache(maxsize=4)
+def open_store(contents: Contents) -> Store:
+    """Load or generate a catalogue; InputErrors name the file, record and field at fault."""
+    raw = open_raw(contents)
     nouns = make_tagger(contents.tagger)
     products = parse_products(raw, contents.products or None)
     # One stream for both, in this order: the reference draws from one global generator that is seeded before.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from creditsim.errors import choose
 from llm_bridge.envs.base import text_environment
+from llm_bridge.envs.webshop.catalogue import write_folder
 from llm_bridge.envs.webshop.engine import WebShopEnv
 from llm_bridge.envs.webshop.goals import KINDS, SPLITS, split_goals
 from llm_bridge.envs.webshop.pages import MODES
-from llm_bridge.envs.webshop.store import Contents, open_store
+from llm_bridge.envs.webshop.store import Contents, open_raw, open_store
 from llm_bridge.envs.webshop.tagger import TAGGERS
 
 __all__ = ["MAX_STEPS", "REWARD_UNIT", "WebShopTasks", "webshop"]
@@ -41,6 +43,10 @@ class WebShopTasks:
         """The category of the goal's product."""
         store = open_store(self.contents)
         return store.goals[store.number(task)].category
+
+    def export(self, folder: Path) -> Iterator[Path]:
+        """Write the catalogue under the published file names; one that was read is written as it was read."""
+        return iter(write_folder(open_raw(self.contents), folder))
 
     def make(self) -> WebShopEnv:
         """A new environment; environments of one process share the store."""
