@@ -14,6 +14,7 @@ import io
 import os
 import re
 import sys
+import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -35,7 +36,7 @@ class Command(NamedTuple):
 
 COMMANDS: dict[str, Command] = {
     "bridge": Command(
-        "llm_bridge.commands.bridge", "text environments: make data, play, roll out, rank on a digital twin"
+        "llm_bridge.commands.bridge", "text environments: make data, play, roll out, train, evaluate, rank on a twin"
     ),
     "claims": Command("creditsim.commands.claims", "list the claims, check them, show one"),
     "conformance": Command("creditsim.commands.conformance", "compare estimators and losses with golden files"),
@@ -129,12 +130,7 @@ def _parse(kind: type[Any], args: list[str], prog: str) -> Any | None:
     import tyro
 
     _check_options(kind, args, prog)
-    default = tyro.MISSING_NONPROP
-    path = _config_file(args) if "config" in _names(kind) else None
-    if path is not None:
-        from creditsim.configs import load
-
-        default = load(kind, path)
+    default = _defaults(kind, args) or tyro.MISSING_NONPROP
     styles = (tyro.conf.PositionalRequiredArgs, tyro.conf.FlagCreatePairsOff)
     said, columns = io.StringIO(), os.environ.get("COLUMNS")
     wants_help = any(arg in ("-h", "--help") for arg in args)
@@ -153,11 +149,32 @@ def _parse(kind: type[Any], args: list[str], prog: str) -> Any | None:
             os.environ["COLUMNS"] = columns
 
 
-def _config_file(args: list[str]) -> str | None:
+def _defaults(kind: type[Any], args: list[str]) -> Any | None:
+    """What options begin with: a preset of the command's `PRESETS`, and over it a TOML file; None without either."""
+    presets = getattr(kind, "PRESETS", {})
+    path = _said(args, "config") if "config" in _names(kind) else None
+    name = _said(args, "preset") if presets else None
+    if path is None and name is None:
+        return None
+    from creditsim.configs import load, read_toml
+
+    alone = None if path is None else load(kind, path)
+    values = {} if path is None else read_toml(path)
+    name = values.get("preset") if name is None and presets else name
+    return alone if name is None else load(kind, _over(presets[choose("preset", name, presets)], values))
+
+
+def _over(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values over those of a base, table by table."""
+    inner = {key: _over(base[key], own) for key, own in values.items() if isinstance(base.get(key), Mapping)}
+    return {**base, **values, **inner}
+
+
+def _said(args: list[str], option: str) -> str | None:
     for index, arg in enumerate(args):
-        if arg.startswith("--config="):
+        if arg.startswith(f"--{option}="):
             return arg.partition("=")[2]
-        if arg == "--config" and index + 1 < len(args):
+        if arg == f"--{option}" and index + 1 < len(args):
             return args[index + 1]
     return None
 
@@ -166,8 +183,16 @@ def _names(kind: type[Any]) -> list[str]:
     return [field.name for field in dataclasses.fields(kind)]
 
 
-def _options(kind: type[Any]) -> list[str]:
-    return ["--" + field.name.replace("_", "-") for field in dataclasses.fields(kind) if not _is_required(field)]
+def _options(kind: type[Any], prefix: str = "--") -> list[str]:
+    """Options of a dataclass; those of a dataclass in it have its name and a dot before theirs."""
+    kinds, found = typing.get_type_hints(kind), []
+    for field in dataclasses.fields(kind):
+        name = prefix + field.name.replace("_", "-")
+        if dataclasses.is_dataclass(kinds[field.name]):
+            found += _options(typing.cast(type, kinds[field.name]), f"{name}.")
+        elif not _is_required(field):
+            found.append(name)
+    return found
 
 
 def _check_options(kind: type[Any], args: list[str], prog: str) -> None:

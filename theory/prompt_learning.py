@@ -53,11 +53,18 @@ class Prompts:
         alive = ~mdp.terminal
         return cls(mdp.probability[alive, :, 0] == 1.0, mdp.context[alive])
 
-    def learn(self, spec: str, *, members: int, updates: int, rate: float, replicates: int, seed: int) -> Learning:
+    def learn(
+        self, spec: str, *, members: int, updates: int, rate: float, replicates: int, seed: int, sharing: float = 0.0,
+        match: bool = True,
+    ) -> Learning:  # fmt: skip
         """Ascend along sum over prompts of (1/n) sum_i A_i d log pi(a_i), from the uniform policy, one group each.
 
-        Credit is multiplied by one number for the whole run, so that its root mean square in the first batches is that
-        of GRPO: rules differ in what they prefer, and not in how large a step they take. Draws are common to rules.
+        A prompt's logits are its own plus sqrt(sharing) times logits common to all prompts: with `sharing` above 0 what
+        is learnt on one prompt moves the answers to all others.
+
+        With `match` credit is multiplied by one number for the whole run, so that its root mean square in the first
+        batches is that of GRPO: rules then differ in what they prefer, and not in how large a step they take. Draws are
+        common to rules.
         """
         q, a = self.right.shape
         tables = int(self.look.max()) + 1
@@ -65,12 +72,14 @@ class Prompts:
         group = np.repeat(np.arange(replicates * q), members)
         offsets, batch = np.arange(group.size + 1), group // q
         success, entropy = np.empty((updates + 1, replicates, q)), np.empty((updates + 1, replicates))
-        factor = 0.0
+        factor = 0.0 if match else 1.0
         for update in range(updates + 1):
-            power = np.exp(theta - theta.max(axis=-1, keepdims=True))
-            pi = power / power.sum(axis=-1, keepdims=True)
-            success[update] = (pi[:, self.look] * self.right).sum(axis=-1)
-            entropy[update] = -(pi * np.log(np.maximum(pi, 1e-300))).sum(axis=-1).mean(axis=-1)
+            lower = theta - theta.max(axis=-1, keepdims=True)
+            power = np.exp(lower)
+            whole = power.sum(axis=-1, keepdims=True)
+            pi = power / whole
+            success[update] = np.einsum("rqa,qa->rq", pi[:, self.look], self.right)
+            entropy[update] = (np.log(whole[..., 0]) - np.einsum("rta,rta->rt", pi, lower)).mean(axis=-1)
             if update == updates:
                 break
             draw = uniforms(derive_seed(seed, "update", update), 0, Purpose.STEP, (replicates, q, members))
@@ -85,5 +94,6 @@ class Prompts:
             place = (np.arange(replicates)[:, None] * tables + self.look)[:, :, None] * a + answer
             push = np.bincount(place.ravel(), credit.ravel(), theta.size).reshape(theta.shape)
             total = push.sum(axis=-1, keepdims=True)
-            theta = theta + rate * factor / members * (push - total * pi)
+            step = rate * factor / members * (push - total * pi)
+            theta = theta + step + sharing * step.sum(axis=1, keepdims=True)
         return Learning(success, entropy)

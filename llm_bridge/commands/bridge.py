@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 _WHERE = {
+    "eval": "llm_bridge.commands.eval",
     "make-data": "llm_bridge.commands.make_data",
     "play": "llm_bridge.commands.play",
     "rollout": "llm_bridge.commands.rollout",
+    "train": "llm_bridge.commands.train",
     "twin": "llm_bridge.commands.twin",
 }
 

@@ -163,6 +163,13 @@ class LanguageModel(nn.Module):
         with adapted.disable_adapter():  # type: ignore[operator]
             yield
 
+    def merged(self) -> PreTrainedModel:
+        """Return the model with its adapter worked into the weights: a copy, or the model itself without one."""
+        adapted = self._adapted[0]
+        if adapted is None:
+            return self.model
+        return cast(Any, copy.deepcopy(adapted)).merge_and_unload()
+
     def values(self, prompts: Sequence[Prompt], tokens: int = 8192) -> Tensor | None:
         """Return (S,) values of prompts, read by the critic at their last token; None without a critic."""
         if self.critic is None:

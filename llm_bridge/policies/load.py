@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -49,14 +50,15 @@ def load_model(
     Nothing is fetched, no code of the folder is run and no pickle is opened. Errors: InputError for what is missing,
     for an architecture that needs code of its own, for an absent device; CorruptFileError for unreadable files.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
     folder = Path(folder)
     place, kind = torch_device(device), torch_dtype(dtype)
     _check_folder(folder)
     fixed = {"local_files_only": True, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **fixed)
+        kind_of_tokenizer = PreTrainedTokenizerFast if _is_plain(folder) else AutoTokenizer
+        tokenizer = kind_of_tokenizer.from_pretrained(folder, **fixed)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=kind, use_safetensors=True, **fixed)
     except Exception as error:
         raise _reason(folder, error) from None
@@ -72,6 +74,19 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     """Write a folder that `load_model` and transformers read: config, weights in safetensors, tokenizer."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _is_plain(folder: Path) -> bool:
+    """Whether the tokenizer is all in tokenizer.json.
+
+    AutoTokenizer goes by the model's architecture before the class named there, and Qwen2's own class splits text
+    (digits, words) otherwise than a tokenizer that was trained without its rules.
+    """
+    settings = folder / "tokenizer_config.json"
+    if not (settings.is_file() and (folder / "tokenizer.json").is_file()):
+        return False
+    name = json.loads(settings.read_text(encoding="utf-8")).get("tokenizer_class")
+    return name in ("TokenizersBackend", "PreTrainedTokenizerFast")
 
 
 def _check_folder(folder: Path) -> None:

@@ -56,6 +56,8 @@ class TextTrainConfig:
     """Largest length of a gradient; longer ones are scaled down."""
     sequences: Literal["step", "trajectory"] = "step"
     """What the loss takes for a sequence: each step's answer, as published agent code, or the whole trajectory."""
+    minibatch_steps: int | None = None
+    """Sequences of the loss in a gradient step; default: the update rule's `minibatches` parts of the batch."""
     micro_tokens: int = 16384
     """Tokens of one forward and backward pass: larger batches are accumulated."""
     warm_episodes: int = 0
@@ -95,8 +97,9 @@ class TextTrainConfig:
         for name, least in whole.items():
             if getattr(self, name) < least:
                 raise InputError(name, getattr(self, name), f"a whole number >= {least}")
-        if self.max_steps is not None and self.max_steps < 1:
-            raise InputError("max_steps", self.max_steps, "a whole number >= 1")
+        for name in ("max_steps", "minibatch_steps"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise InputError(name, getattr(self, name), "a whole number >= 1")
         for name in ("learning_rate", "warm_learning_rate", "grad_clip"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise InputError(name, getattr(self, name), "a finite number > 0")

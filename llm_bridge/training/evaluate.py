@@ -10,18 +10,21 @@ from typing import Any
 import numpy as np
 
 from creditsim.errors import InputError, choose
-from creditsim.stats.intervals import proportion_interval
+from creditsim.stats.intervals import Interval, proportion_interval, t_interval
 from llm_bridge.collect.records import with_outcomes
 from llm_bridge.collect.sampler import TextSampler
 from llm_bridge.collect.walk import Prompter
 from llm_bridge.envs.fleet import Fleet
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "gain"]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One split: `success` with its Clopper-Pearson interval, mean task score and length, wins and tasks by kind."""
+    """One split: `success` with its Clopper-Pearson interval, mean task score and length, wins and tasks by kind.
+
+    `won` tells each task in the split's order, 1 or 0, so that two evaluations can be compared task by task.
+    """
 
     split: str
     tasks: int
@@ -33,6 +36,7 @@ class Evaluation:
     steps: float
     well_formed: float
     kinds: dict[str, tuple[int, int]]
+    won: tuple[int, ...]
 
 
 def evaluate(
@@ -70,8 +74,18 @@ def evaluate(
             split, won.size, float(won.mean()), float(interval.low), float(interval.high), alpha, float(score.mean()),
             float(rollouts.length.mean()), float(rollouts.columns["valid"].mean()),
             {str(kind): (int(won[kinds == kind].sum()), int((kinds == kind).sum())) for kind in np.unique(kinds)},
+            tuple(int(each) for each in won),
         ))  # fmt: skip
     return found
+
+
+def gain(before: Sequence[int], after: Sequence[int], *, alpha: float = 0.05) -> Interval:
+    """The change of success from one evaluation to another on the same tasks, a paired t interval at level `alpha`."""
+    if len(before) != len(after):
+        raise InputError("evaluations", f"{len(before)} and {len(after)} tasks", "the same tasks in both")
+    change = np.asarray(after, np.float64) - np.asarray(before, np.float64)
+    spread = change.var(ddof=1) if change.size > 1 else np.nan
+    return t_interval(np.array(change.size), change.mean(), np.asarray(spread), alpha=alpha)
 
 
 @contextmanager

@@ -52,7 +52,6 @@ def imitate(
     """
     optimiser = torch.optim.AdamW(policy.parameters(), lr=learning_rate)
     losses = []
-    policy.train(True)
     for epoch in progress(range(epochs)):
         keys = uniforms(derive_seed(seed, "imitation"), np.array([epoch]), Purpose.RESAMPLE, len(pairs))[0]
         order, total = np.argsort(keys, kind="stable"), 0.0
@@ -67,9 +66,7 @@ def imitate(
                 total += float(loss.detach()) * len(chosen)
             norm = float(torch.nn.utils.clip_grad_norm_(policy.parameters(), grad_clip))
             if not (np.isfinite(total) and np.isfinite(norm)):
-                policy.train(False)
                 raise NumericalError("imitation: a loss or gradient that is not finite")
             optimiser.step()
         losses.append(total / len(pairs))
-    policy.train(False)
     return losses

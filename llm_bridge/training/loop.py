@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from creditsim.configs import dump
-from creditsim.errors import InputError
+from creditsim.errors import CorruptFileError, InputError
 from creditsim.estimators.base import Pairs, credit
 from creditsim.plan import Plan
 from creditsim.rng import derive_seed
@@ -34,14 +34,15 @@ from llm_bridge.policies.make import make_policy
 from llm_bridge.training import state as checkpoints
 from llm_bridge.training.config import TextTrainConfig
 from llm_bridge.training.evaluate import Evaluation, evaluate
+from llm_bridge.training.export import save_policy
 from llm_bridge.training.imitation import imitate, solutions
-from llm_bridge.training.planning import at_iteration, loss_of, planned
+from llm_bridge.training.planning import at_iteration, loss_of, planned, scheduled
 from llm_bridge.training.state import RunState
-from llm_bridge.training.step import StepSettings, improve, make_batch
+from llm_bridge.training.step import ModelClock, StepSettings, improve, make_batch
 
-__all__ = ["CONFIG", "LOG", "Run", "policy_of", "train_text"]
+__all__ = ["CONFIG", "LOG", "MODEL", "TABLE", "Run", "policy_of", "read_log", "train_text"]
 
-CONFIG, LOG, TABLE = "config.toml", "metrics.jsonl", "metrics.parquet"
+CONFIG, LOG, TABLE, MODEL = "config.toml", "metrics.jsonl", "metrics.parquet", "model"
 Tell = Callable[[Mapping[str, Any]], object]
 Bar = Callable[[Iterable[int]], Iterable[int]]
 
@@ -86,15 +87,15 @@ def train_text(
     that are not finite, after which the last checkpoint is whole.
     """
     plan, env = planned(config)
-    folder = _folder(out, config, resume)
+    found = _look(out, resume)
     tasks = make_tasks(config.env, **env)
     policy, words = policy_of(config, tasks)
     with Fleet(tasks, config.slots, workers=config.workers) as fleet:
-        loop = _Loop(config, plan, policy, words, fleet, folder, tell)
-        found = checkpoints.latest(folder) if folder is not None and resume else None
+        loop = _Loop(config, plan, policy, words, fleet, out, tell)
         if found is not None:
             loop.resume(found)
-        else:
+        loop.settle()
+        if found is None:
             loop.begin(progress)
         for _ in progress(range(loop.state.iteration, config.iterations)):
             loop.iterate()
@@ -125,8 +126,19 @@ class _Loop:
     @property
     def facts(self) -> dict[str, Any]:
         """What a resumed run must share with the one that was killed."""
-        config = dataclasses.replace(self.config, **{name: _DEFAULTS[name] for name in _FREE})
-        return {"settings": hashlib.sha256(dump(config).encode()).hexdigest()[:16]}
+        free = [name for name in _FREE if name != "iterations" or not scheduled(self.plan)]
+        config = dataclasses.replace(self.config, **{name: _DEFAULTS[name] for name in free})
+        words = json.dumps(sorted(self.policy.language.tokenizer.get_vocab().items()))
+        return {"settings": _short(dump(config)), "tokenizer": _short(words)}
+
+    def settle(self) -> None:
+        """Make the folder this run's: its settings, and the lines of the log that it goes on from."""
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = "".join(json.dumps(line) + "\n" for line in self.log)
+        for name, content in ((CONFIG, dump(self.config)), (LOG, text)):
+            replace_file(self.folder / name, lambda temporary, told=content: temporary.write_text(told, "utf-8"))
 
     def begin(self, progress: Bar) -> None:
         config = self.config
@@ -141,7 +153,8 @@ class _Loop:
                 micro_tokens=config.micro_tokens, seed=config.seed, progress=progress,
             )  # fmt: skip
             self._note({"iteration": 0, "phase": "imitation", "losses": self.warm, "steps": len(pairs)})
-        if self._weight("kl_weight") and not config.policy.lora_rank:
+        if self._weight("kl_weight") and not (config.policy.lora_rank and not self.warm):
+            # An adapter that is still zero needs no copy: with it off the policy is what it is now.
             self.policy.freeze_reference()
         if config.eval_every:
             self._evaluate()
@@ -149,12 +162,8 @@ class _Loop:
 
     def resume(self, place: Path) -> None:
         self.state = checkpoints.load(place, self.policy, self.optimiser, self.facts)
-        if self.folder is not None and (self.folder / LOG).exists():
-            lines = (self.folder / LOG).read_text(encoding="utf-8").splitlines()
-            self.log = [line for line in map(json.loads, lines) if line["iteration"] <= self.state.iteration]
-            self.warm = next((line["losses"] for line in self.log if line["phase"] == "imitation"), [])
-            text = "".join(json.dumps(line) + "\n" for line in self.log)
-            replace_file(self.folder / LOG, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        self.log = [line for line in read_log(place.parent / LOG) if line["iteration"] <= self.state.iteration]
+        self.warm = next((line["losses"] for line in self.log if line["phase"] == "imitation"), [])
 
     def iterate(self) -> None:
         config, began = self.config, time.perf_counter()
@@ -179,26 +188,30 @@ class _Loop:
         result = credit(rollouts, at_iteration(self.plan.estimator, number, config.iterations))
         columns = {"advantage": result.advantage(rollouts)} if isinstance(result, Pairs) else dict(result)
         update = at_iteration(self.plan.update, number, config.iterations)
-        learning = time.perf_counter()
         settings = self._settings(update)
         batch = make_batch(rollouts, columns, self.state.records, settings.loss, sequences=config.sequences)
-        line |= improve(self.policy, self.optimiser, batch, settings, seed=seed)
-        now = time.perf_counter()
+        clock = ModelClock()
+        line |= improve(self.policy, self.optimiser, batch, settings, seed=seed, clock=clock)
         line["silent"] = _silent(rollouts, columns["advantage"])
-        line["seconds"] = {
-            "policy": sampler.clock.policy, "environment": sampler.clock.environment, "update": now - learning,
-            "all": now - began,
+        self.state = self._remembered(number + 1, parts)
+        seconds = {
+            "policy": sampler.clock.policy, "environment": sampler.clock.environment, "update": clock.seconds,
+            "all": time.perf_counter() - began,
         }  # fmt: skip
-        known = sum(line["seconds"][name] for name in ("policy", "environment", "update"))
-        line["overhead"] = 1.0 - known / line["seconds"]["all"]
-        self.state.records.keep(parts["dfs_column_record"].ravel().tolist() if "dfs_column_record" in parts else [])
-        self.state = RunState(number + 1, parts, self.state.records, self.state.interner)
-        self._note({"iteration": number + 1, "phase": "update", **line})
+        rest = 1.0 - (seconds["policy"] + seconds["environment"] + seconds["update"]) / seconds["all"]
+        self._note({"iteration": number + 1, "phase": "update", **line, "seconds": seconds, "overhead": rest})
         last = self.state.iteration == config.iterations
         if config.eval_every and (last or self.state.iteration % config.eval_every == 0):
             self._evaluate()
         if last or self.state.iteration % config.checkpoint_every == 0:
             self._save()
+
+    def _remembered(self, iteration: int, parts: dict[str, Any]) -> RunState:
+        """What the next iteration needs: ids and texts are kept only where some part remembers rows or ids."""
+        if not set(parts) - {"replicate", "seed", "horizon"}:
+            return RunState(iteration, parts)
+        self.state.records.keep(parts["dfs_column_record"].ravel().tolist() if "dfs_column_record" in parts else [])
+        return RunState(iteration, parts, self.state.records, self.state.interner)
 
     def finish(self) -> Run:
         if self.folder is not None:
@@ -206,6 +219,7 @@ class _Loop:
             names = [name for name, value in (rows[0] if rows else {}).items() if isinstance(value, (int, float))]
             table = {name: [row.get(name) for row in rows] for name in names}
             write_parquet(self.folder / TABLE, table, {"schema": "1", "config": dump(self.config)})
+            save_policy(self.policy, self.folder / MODEL)
         return Run(self.config, self.policy, self.log, self.warm)
 
     def _weight(self, name: str) -> float:
@@ -216,8 +230,9 @@ class _Loop:
         shared = ("epochs", "minibatches", "kl_weight", "kl", "entropy_weight")
         given = {name: update.params[name] for name in shared if name in update.params}
         return StepSettings(
-            loss_of(update, self.steps), **given, grad_clip=self.config.grad_clip, micro_tokens=self.config.micro_tokens
-        )
+            loss_of(update, self.steps), **given, grad_clip=self.config.grad_clip,
+            micro_tokens=self.config.micro_tokens, minibatch_steps=self.config.minibatch_steps,
+        )  # fmt: skip
 
     def _evaluate(self) -> None:
         config = self.config
@@ -249,25 +264,44 @@ _DEFAULTS = {field.name: field.default for field in dataclasses.fields(TextTrain
 _FREE = ("iterations", "keep", "checkpoint_every", "slots", "workers")
 """Settings that a resumed run may change: none of them changes what an iteration does.
 
-A schedule runs over `iterations`, so with one the number is part of the run."""
+A schedule runs over `iterations`, so with one their number is part of the run."""
 
 
-def _folder(out: Path | None, config: TextTrainConfig, resume: bool) -> Path | None:
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Lines of a run's log; a last line that a kill has torn is left out.
+
+    Errors: CorruptFileError for any other line that is no JSON.
+    """
+    texts = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    lines = []
+    for number, text in enumerate(texts, 1):
+        try:
+            lines += [json.loads(text)] if text else []
+        except ValueError:
+            if number < len(texts):
+                raise CorruptFileError(str(path), f"line {number}", "one JSON object a line") from None
+    return lines
+
+
+def _look(out: Path | None, resume: bool) -> Path | None:
+    """The checkpoint to go on from, if any; nothing is written before all else is known to be right."""
     if out is None:
         return None
     if out.exists() and not out.is_dir():
         raise InputError("out", repr(str(out)), "a folder; this is a file")
-    if not resume and out.exists() and checkpoints.latest(out) is not None:
+    found = checkpoints.latest(out)
+    if found is not None and not resume:
         raise InputError("out", repr(str(out)), "a new folder, or --resume: this one holds a run")
-    out.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        (out / LOG).unlink(missing_ok=True)
-    replace_file(out / CONFIG, lambda temporary: temporary.write_text(dump(config), encoding="utf-8"))
-    return out
+    return found
+
+
+def _short(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _told(one: Evaluation) -> dict[str, Any]:
-    return {**dataclasses.asdict(one), "kinds": {kind: list(pair) for kind, pair in one.kinds.items()}}
+    pairs = {kind: list(pair) for kind, pair in one.kinds.items()}
+    return {**dataclasses.asdict(one), "kinds": pairs, "won": list(one.won)}
 
 
 def _collected(rollouts: Rollouts) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from creditsim.errors import InputError, MissingColumnError, choose
 from creditsim.methods import METHODS, Method, Use
 from creditsim.plan import Plan, check
 from creditsim.registry import Bound, parse_spec
-from creditsim.schedules import as_schedule, resolve
+from creditsim.schedules import Schedule, as_schedule, resolve
 from creditsim.updates.losses import LOSSES
 from llm_bridge.assemble import part_params
 from llm_bridge.training.config import TextTrainConfig
 
-__all__ = ["RULES", "TEXT_TABLES", "at_iteration", "loss_of", "planned"]
+__all__ = ["RULES", "TEXT_TABLES", "at_iteration", "loss_of", "planned", "scheduled"]
 
 RULES = ("surrogate", "reinforce")
 """Update rules that are a loss on log-probabilities, which is what autograd can push into a language model."""
@@ -37,6 +37,9 @@ def planned(config: TextTrainConfig) -> tuple[Plan, dict[str, Any]]:
         part: {name: as_schedule(value, f"params {part}.{name}") for name, value in values.items()}
         for part, values in params.items() if part != "env" and values
     }  # fmt: skip
+    for name in ("learning_rate", "optimiser"):
+        if name in given.get("update", {}):
+            raise InputError(f"params update.{name}", "a value", "--learning-rate of AdamW: text has one optimiser")
     given.setdefault("design", {}).setdefault("group_size", config.group_size)
     plan = check(method, **given)
     for bound in plan.parts:
@@ -53,6 +56,11 @@ def planned(config: TextTrainConfig) -> tuple[Plan, dict[str, Any]]:
     if plan.update.part.name not in RULES:
         raise InputError(f"method {method.name} update", repr(plan.update.part.name), f"{' | '.join(RULES)} on text")
     return plan, env
+
+
+def scheduled(plan: Plan) -> bool:
+    """Whether some parameter moves over the iterations, so that their number is part of what a run is."""
+    return any(isinstance(value, Schedule) for bound in plan.parts for value in bound.params.values())
 
 
 def _overridden(method: Method, config: TextTrainConfig) -> Method:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -18,10 +19,13 @@ from llm_bridge.collect.interner import Interner
 from llm_bridge.collect.records import Records
 from llm_bridge.policies.base import TextPolicy
 
-__all__ = ["SCHEMA", "RunState", "latest", "load", "save"]
+__all__ = ["SCHEMA", "RunState", "checkpoint", "latest", "load", "load_weights", "save"]
 
 SCHEMA = 1
-_PREFIX = "checkpoint-"
+_PREFIX, _UNFINISHED = "checkpoint-", ".tmp"
+_POLICY, _OPTIMISER, _PARTS, _RUN = "policy.safetensors", "optimiser.safetensors", "parts.safetensors", "run.json"
+_FILES = (_POLICY, _OPTIMISER, _PARTS, _RUN)
+_SUMS = "checksums.json"
 
 
 @dataclasses.dataclass
@@ -38,8 +42,19 @@ class RunState:
 
 def latest(folder: Path) -> Path | None:
     """The newest checkpoint of a run, None where there is none."""
-    found = sorted(path for path in folder.glob(f"{_PREFIX}*") if path.is_dir() and path.suffix != ".tmp")
+    found = _whole(folder)
     return found[-1] if found else None
+
+
+def checkpoint(folder: Path, iteration: int | None) -> Path | None:
+    """The checkpoint of an iteration, or the newest; InputError names those there are."""
+    if iteration is None:
+        return latest(folder)
+    place = folder / f"{_PREFIX}{iteration:06d}"
+    if not place.is_dir():
+        numbers = [str(int(path.name.removeprefix(_PREFIX))) for path in _whole(folder)]
+        raise InputError("iteration", iteration, " | ".join(numbers) or "none: the run has no checkpoint")
+    return place
 
 
 def save(
@@ -52,20 +67,22 @@ def save(
 ) -> Path:
     """Write a checkpoint beside its place and move it there in one step; only then remove all but the newest `keep`.
 
-    Weights, optimiser and arrays are safetensors, the rest is JSON; nothing is pickled.
+    Weights, optimiser and arrays are safetensors, the rest is JSON, and a list of checksums tells damage; nothing is
+    pickled.
     """
     from safetensors.numpy import save_file as save_arrays
     from safetensors.torch import save_file
 
     place = folder / f"{_PREFIX}{state.iteration:06d}"
-    temporary = place.with_suffix(".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    for left in folder.glob(f"{_PREFIX}*{_UNFINISHED}"):
+        shutil.rmtree(left, ignore_errors=True)
+    temporary = place.with_suffix(_UNFINISHED)
     temporary.mkdir(parents=True)
-    save_file(policy.state_dict(), temporary / "policy.safetensors")
+    save_file(policy.state_dict(), temporary / _POLICY)
     moments, groups = _flat(optimiser)
-    save_file(moments, temporary / "optimiser.safetensors")
-    arrays = {name: np.ascontiguousarray(value) for name, value in state.parts.items() if isinstance(value, np.ndarray)}
-    save_arrays(arrays, temporary / "parts.safetensors")
+    save_file(moments, temporary / _OPTIMISER)
+    arrays = {name: np.array(value, order="C") for name, value in state.parts.items() if isinstance(value, np.ndarray)}
+    save_arrays(arrays, temporary / _PARTS)
     numbers = {name: value for name, value in state.parts.items() if name not in arrays}
     told = {
         "schema": SCHEMA,
@@ -76,13 +93,15 @@ def save(
         "names": state.interner.names(),
         "records": state.records.columns(list(state.records)),
     }
-    (temporary / "run.json").write_text(json.dumps(told), encoding="utf-8")
-    for path in temporary.iterdir():
-        with path.open("rb") as handle:
-            os.fsync(handle.fileno())
+    (temporary / _RUN).write_text(json.dumps(told), encoding="utf-8")
+    sums = {name: _checksum(temporary / name) for name in _FILES}
+    (temporary / _SUMS).write_text(json.dumps(sums), encoding="utf-8")
+    for path in (*temporary.iterdir(), temporary):
+        _sync(path)
     shutil.rmtree(place, ignore_errors=True)
     os.replace(temporary, place)
-    for old in sorted(path for path in folder.glob(f"{_PREFIX}*") if path.is_dir())[:-keep]:
+    _sync(folder)
+    for old in _whole(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return place
 
@@ -91,32 +110,65 @@ def load(place: Path, policy: TextPolicy, optimiser: torch.optim.Optimizer, fact
     """Put a checkpoint back into policy and optimiser and return the state.
 
     Errors: CorruptFileError for a file that is damaged or missing; InputError for a newer schema, for facts (settings,
-    tokenizer, data) that are not those of the run, and for parameters of other shapes.
+    tokenizer) that are not those of the run, and for parameters of other shapes. Nothing is changed then.
     """
     from safetensors.numpy import load_file as load_arrays
     from safetensors.torch import load_file
 
-    try:
-        told = json.loads((place / "run.json").read_text(encoding="utf-8"))
-        schema, known = int(told["schema"]), told["facts"]
-        weights, moments = load_file(place / "policy.safetensors"), load_file(place / "optimiser.safetensors")
-        arrays = load_arrays(place / "parts.safetensors")
-    except Exception as error:  # safetensors' own error has no other base
-        allowed = "a whole checkpoint; remove it to go on from the one before"
-        raise CorruptFileError(str(place), type(error).__name__, allowed) from None
-    if schema > SCHEMA:
-        raise InputError(str(place), f"a checkpoint of schema {schema}", f"schema {SCHEMA} or older; update creditsim")
+    _check_sums(place)
+    told = json.loads((place / _RUN).read_text(encoding="utf-8"))
+    if told["schema"] > SCHEMA:
+        found = f"a checkpoint of schema {told['schema']}"
+        raise InputError(str(place), found, f"schema {SCHEMA} or older; update creditsim")
     for name, value in facts.items():
-        if known.get(name) != value:
-            raise InputError(f"resume: {name}", value, f"{known.get(name)}, as the run in {place.parent} began")
-    policy.load_state_dict(weights)
-    _restore(optimiser, moments, told["optimiser"])
+        if told["facts"].get(name) != value:
+            first = told["facts"].get(name)
+            raise InputError(f"resume: {name}", value, f"{first}, as the run in {place.parent} began")
+    policy.load_state_dict(load_file(place / _POLICY))
+    _restore(optimiser, load_file(place / _OPTIMISER), told["optimiser"])
     return RunState(
         int(told["iteration"]),
-        {**told["parts"], **arrays},
+        {**told["parts"], **load_arrays(place / _PARTS)},
         Records.from_columns(told["records"]),
         Interner(told["names"]),
     )
+
+
+def load_weights(place: Path, policy: TextPolicy) -> int:
+    """Put a checkpoint's parameters into a policy, to look at it or go on otherwise; returns its iteration."""
+    from safetensors.torch import load_file
+
+    _check_sums(place)
+    policy.load_state_dict(load_file(place / _POLICY))
+    return int(json.loads((place / _RUN).read_text(encoding="utf-8"))["iteration"])
+
+
+def _whole(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob(f"{_PREFIX}*") if path.is_dir() and path.suffix != _UNFINISHED)
+
+
+def _check_sums(place: Path) -> None:
+    allowed = "a whole checkpoint; remove this one to go on from the one before"
+    try:
+        sums = json.loads((place / _SUMS).read_text(encoding="utf-8"))
+        damaged = next((name for name in _FILES if _checksum(place / name) != sums[name]), None)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptFileError(str(place), type(error).__name__, allowed) from None
+    if damaged is not None:
+        raise CorruptFileError(str(place), f"a damaged {damaged}", allowed)
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "blake2b").hexdigest()[:32]
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +22,7 @@ from creditsim.updates.surrogate import minibatch_of
 from llm_bridge.collect.records import Record, Records
 from llm_bridge.policies.base import Prompt, Response, TextPolicy, TokenLogProbs
 
-__all__ = ["Batch", "StepSettings", "improve", "make_batch", "micro_batches_of"]
+__all__ = ["Batch", "ModelClock", "StepSettings", "improve", "make_batch", "micro_batches_of"]
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,29 @@ class StepSettings:
     loss: Bound
     epochs: int = 1
     minibatches: int = 1
+    minibatch_steps: int | None = None
+    """Sequences of a minibatch, where that and not their number is given."""
     kl_weight: float = 0.0
     kl: str = "k3"
     entropy_weight: float = 0.0
     grad_clip: float = 1.0
     micro_tokens: int = 16384
+
+
+@dataclass
+class ModelClock:
+    """Seconds in which the model ran forward or back, or was moved."""
+
+    seconds: float = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count the time of a block."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - began
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +137,13 @@ def make_batch(
 
 
 def improve(
-    policy: TextPolicy, optimiser: torch.optim.Optimizer, batch: Batch, settings: StepSettings, *, seed: int
+    policy: TextPolicy,
+    optimiser: torch.optim.Optimizer,
+    batch: Batch,
+    settings: StepSettings,
+    *,
+    seed: int,
+    clock: ModelClock | None = None,
 ) -> dict[str, float]:
     """Gradient steps down L + kl_weight KL(pi | reference) - entropy_weight H, aggregated as the loss; what was seen.
 
@@ -125,7 +151,8 @@ def improve(
     function that tables use), then sum_i derivative_i log pi_i is differentiated by autograd, micro-batch by
     micro-batch. Its gradient is that of the loss: dL/dtheta = sum_i dL/dlog pi_i dlog pi_i/dtheta. A minibatch that
     fits one micro-batch is run forward once, a larger one twice, so that losses which tie tokens together (sequence
-    ratios, batch means) are exact under accumulation. Gradients longer than `grad_clip` are scaled to it.
+    ratios, batch means) are exact under accumulation. Gradients longer than `grad_clip` are scaled to it. The model
+    stays in evaluation mode: with dropout the first ratio would not be 1, nor a run repeat itself.
 
     Returns means over the steps made: loss, grad_norm (before clipping), kl to the reference, entropy, and the loss's
     metrics; `steps_made`. An empty batch makes no step. Error: NumericalError for a gradient that is not finite; the
@@ -134,14 +161,13 @@ def improve(
     seen: dict[str, list[float]] = {}
     if batch.steps == 0:
         return {"steps_made": 0.0}
-    policy.train(True)
-    try:
-        for epoch in range(settings.epochs):
-            for part in _minibatches(batch, settings.minibatches, derive_seed(seed, "epoch", epoch)):
-                for name, value in _one_step(policy, optimiser, part, settings).items():
-                    seen.setdefault(name, []).append(value)
-    finally:
-        policy.train(False)
+    clock = clock or ModelClock()
+    units = int(batch.unit.max()) + 1
+    number = settings.minibatches if settings.minibatch_steps is None else -(-units // settings.minibatch_steps)
+    for epoch in range(settings.epochs):
+        for part in _minibatches(batch, number, derive_seed(seed, "epoch", epoch)):
+            for name, value in _one_step(policy, optimiser, part, settings, clock).items():
+                seen.setdefault(name, []).append(value)
     made = len(seen["loss"])
     return {"steps_made": float(made), **{name: float(np.mean(values)) for name, values in seen.items()}}
 
@@ -171,38 +197,41 @@ def _minibatches(batch: Batch, number: int, seed: int) -> list[Batch]:
 
 
 def _one_step(
-    policy: TextPolicy, optimiser: torch.optim.Optimizer, batch: Batch, settings: StepSettings
+    policy: TextPolicy, optimiser: torch.optim.Optimizer, batch: Batch, settings: StepSettings, clock: ModelClock
 ) -> dict[str, float]:
     prompts, responses = [r.prompt for r in batch.records], [r.response for r in batch.records]
     micro = micro_batches_of(policy, prompts, responses, settings.micro_tokens)
     single = len(micro) == 1
-    with torch.enable_grad() if single else torch.no_grad():
+    with torch.enable_grad() if single else torch.no_grad(), clock.running():
         pieces = [_scored(policy, batch, steps) for steps in micro]
-    log_prob = _gathered(batch, micro, [piece.log_prob for piece in pieces])
-    entropy = _gathered(batch, micro, [piece.entropy for piece in pieces])
+        # Copying to the host waits for the device, so the clock tells its work too.
+        log_prob = _gathered(batch, micro, [piece.log_prob for piece in pieces])
+        entropy = _gathered(batch, micro, [piece.entropy for piece in pieces])
     found = evaluate(
         settings.loss, log_prob, batch.old, batch.advantage, batch.offsets, batch.weight, None, batch.columns
     )
     slope, penalty = np.asarray(found.derivative), 0.0
     if settings.kl_weight:
-        with torch.no_grad():
+        with torch.no_grad(), clock.running():
             other = [_scored(policy, batch, steps, reference=True).log_prob for steps in micro]
-        value, by_log_prob = kl_estimate(log_prob, _gathered(batch, micro, other), settings.kl)
+            reference = _gathered(batch, micro, other)
+        value, by_log_prob = kl_estimate(log_prob, reference, settings.kl)
         slope = slope + settings.kl_weight * found.share * by_log_prob
         penalty = float((found.share * value).sum())
-    optimiser.zero_grad(set_to_none=True)
-    for steps, piece in zip(micro, pieces, strict=True):
-        live = piece if single else _scored(policy, batch, steps)
-        tokens = _tokens_of(batch, steps)
-        push = _like(slope[tokens], live.log_prob) * live.log_prob
-        if settings.entropy_weight:
-            push = push - settings.entropy_weight * _like(found.share[tokens], live.entropy) * live.entropy
-        push.sum().backward()
-    norm = float(torch.nn.utils.clip_grad_norm_(policy.parameters(), settings.grad_clip))
-    if not np.isfinite(norm):
+    with clock.running():
         optimiser.zero_grad(set_to_none=True)
-        raise NumericalError("training: a gradient that is not finite; the parameters are as before this step")
-    optimiser.step()
+        for steps, piece in zip(micro, pieces, strict=True):
+            live = piece if single else _scored(policy, batch, steps)
+            tokens = _tokens_of(batch, steps)
+            push = _like(slope[tokens], live.log_prob) * live.log_prob
+            if settings.entropy_weight:
+                push = push - settings.entropy_weight * _like(found.share[tokens], live.entropy) * live.entropy
+            push.sum().backward()
+        norm = float(torch.nn.utils.clip_grad_norm_(policy.parameters(), settings.grad_clip))
+        if not np.isfinite(norm):
+            optimiser.zero_grad(set_to_none=True)
+            raise NumericalError("training: a gradient that is not finite; the parameters are as before this step")
+        optimiser.step()
     told: dict[str, Any] = {"loss": found.value, "grad_norm": norm, "kl": penalty, "entropy": float(entropy.mean())}
     return {**told, **{name: float(value) for name, value in found.metrics.items()}}
 

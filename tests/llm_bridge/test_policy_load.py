@@ -37,7 +37,9 @@ def test_saved_model_comes_back_to_the_bit(folder: Path) -> None:
     model, tokenizer = load_model(folder)
     for name, value in tiny_model(TOKENIZER, SMALL, seed=5).state_dict().items():
         assert torch.equal(model.state_dict()[name], value), name
-    assert tokenizer(TEXTS[0])["input_ids"] == TOKENIZER(TEXTS[0])["input_ids"]
+    for text in (TEXTS[0], "go to shelf 12", "don't  stop\n\n3.14"):
+        assert tokenizer(text)["input_ids"] == TOKENIZER(text)["input_ids"]
+    assert len(tokenizer) == len(TOKENIZER)
     assert (tokenizer.eos_token_id, tokenizer.pad_token_id) == (TOKENIZER.eos_token_id, TOKENIZER.pad_token_id)
     policy = ScoringPolicy(LanguageModel(model, tokenizer))
     assert policy.act([Prompt("x", COMMANDS)], [Stream(0, 0, 0)])[0].action in COMMANDS
