@@ -437,6 +437,6 @@ METHODS = Catalogue(
         evidence={"design": "paper", "estimator": "paper", "update": "code"},
         estimator=Use("a_grae@paper"),
         update=_GRPO_LOSS,
-        regime="binary rewards; little praise while little works, so answers not drawn gain; the optimum is reached later",
+        regime="binary rewards, a table for each task; where tasks share parameters, leaning to the negative loses",
     ),
 )

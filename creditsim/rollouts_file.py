@@ -50,7 +50,7 @@ def read_numbers(path: str | Path) -> RolloutsFile:
         raise InputError(str(path), "results of another kind", "a file of rollouts")
     try:
         return _read(table, facts)
-    except (KeyError, ValueError, TypeError, IndexError, pa.ArrowException) as error:
+    except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
         if isinstance(error, CreditsimError):
             raise
         raise CorruptFileError(str(path), f"{type(error).__name__} {error}", "a whole file of rollouts") from None

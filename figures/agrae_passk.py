@@ -20,8 +20,8 @@ PASSK = "agrae.pass-at-k"
 def agrae_passk(results: Mapping[str, Data]) -> Figure:
     """Left: mean over eight prompts of the chance that one of k answers is right, after 48 updates with credit of equal
     size, prompts sharing half of their logits; black, the policy before training. Right: the same less GRPO's, with two
-    standard errors of the paired difference. A rule whose curve ends below the black one has given up answers that it once
-    could give: GRPO by little, A-GRAE and negative-dominant credit by most.
+    standard errors of the paired difference. A rule whose curve ends below the black one has given up answers that it
+    once could give: GRPO by little, A-GRAE and negative-dominant credit by most.
     """
     sketch, (left, right) = new(1, 2, height=3.0)
     data = results[PASSK]

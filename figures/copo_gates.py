@@ -21,9 +21,9 @@ def copo_gates(results: Mapping[str, Data]) -> Figure:
     """Left: share of prompts without any credit over the success chance of the batch's prompts, groups of six; under
     COPO only a batch that wins or loses as a whole is silent (lines exact, markers the estimator on every outcome).
     Middle: expected weight of the local credit over the policy's entropy, four answers, groups of six; it rises along a
-    temperature (lines; the second ends at two equal answers), but policies of equal entropy differ (grey points). Right: share of the global credit that a
-    group of six wrong answers keeps, over how many different ones it has; the soft blend alone takes it away just where
-    there are many ways to be wrong.
+    temperature (lines; the second ends at two equal answers), but policies of equal entropy differ (grey points).
+    Right: share of the global credit that a group of six wrong answers keeps, over how many different ones it has; the
+    soft blend alone takes it away just where there are many ways to be wrong.
     """
     sketch, (left, middle, right) = new(1, 3, height=2.7)
     silent = results[SILENT]
@@ -51,7 +51,7 @@ def copo_gates(results: Mapping[str, Data]) -> Figure:
         groups.setdefault(np.round(part["value"], 6).tobytes(), []).append(gate)
     labels = {min(same, key=len) if len(same) > 2 else same[0]: same for same in groups.values()}
     for (gate, same), look in zip(labels.items(), series_styles(list(labels)).values(), strict=True):
-        label = "zero, forced,\nonly global" if len(same) > 2 else gate
+        label = "zero, forced,\nonly global" if len(same) > 2 else gate.replace("-", " ")
         right.plot(kept[gate]["x"], kept[gate]["value"], **look, label=label)
     right.set(xlabel="different wrong answers of six", ylabel="global credit kept", xticks=range(1, 7))
     right.set_ylim(-0.05, 1.1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class Outcomes:
         law = np.prod([binomial(n, p)[count[:, q]] for q, p in enumerate(chance)], axis=0)
         return cls(count, law, np.asarray(chance, np.float64), n)
 
-    def columns(self, spec: str, *, offset: float = 0.0, **params: object) -> dict[str, np.ndarray]:
+    def columns(self, spec: str, *, offset: float = 0.0, **params: Any) -> dict[str, np.ndarray]:
         """Columns (O, B, n) of COPO; successes come first and pay 1 + offset, failures pay offset.
 
         A success is answer 0, and failures agree on answer 1.

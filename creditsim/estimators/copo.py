@@ -17,10 +17,10 @@ from creditsim.segments.api import Singleton
 __all__ = ["GATES", "copo"]
 
 Gate = Literal[
-    "only soft", "soft with zero", "soft with forced", "only zero", "only forced", "only global", "no global"
+    "only-soft", "soft-with-zero", "soft-with-forced", "only-zero", "only-forced", "only-global", "no-global"
 ]
 GATES: tuple[Gate, ...] = (
-    "only soft", "soft with zero", "soft with forced", "only zero", "only forced", "only global", "no global",
+    "only-soft", "soft-with-zero", "soft-with-forced", "only-zero", "only-forced", "only-global", "no-global",
 )  # fmt: skip
 
 
@@ -32,7 +32,7 @@ GATES: tuple[Gate, ...] = (
     makes=("advantage", "global_advantage", "blend"),
     min_groups=2,
     presets={
-        "paper": {"gate": "only soft", "consistency": True, "eps": 0.0},
+        "paper": {"gate": "only-soft", "consistency": True, "eps": 0.0},
         "code": {"eps_entropy": 1e-8, "singleton": "raw"},
     },
 )
@@ -41,7 +41,7 @@ def copo(
     *,
     sharpness: float = 5.0,
     midpoint: float = 1.0,
-    gate: Gate = "soft with zero",
+    gate: Gate = "soft-with-zero",
     consistency: bool = False,
     scale: bool = True,
     ddof: int = 1,
@@ -57,22 +57,23 @@ def copo(
             divisor groups - ddof; the same for all rows of the group. c_q = 1, with `consistency` 1 - H_q (1 - 1/n) /
             log2 n: 1 where all agree, 1/n where all n answers differ. `scale=False` only centres
     blend   w = sigmoid(sharpness (H_q - midpoint)), then by `gate`:
-            only soft         w                         only global       0
-            soft with zero    w, 0 where S_i = 0        no global         1
-            soft with forced  w, 0 where local is 0
-            only zero         1, 0 where S_i = 0        only forced       1, 0 where local is 0
+            only-soft         w                         only-global       0
+            soft-with-zero    w, 0 where S_i = 0        no-global         1
+            soft-with-forced  w, 0 where local is 0
+            only-zero         1, 0 where S_i = 0        only-forced       1, 0 where local is 0
     The loss (`blended`) is w L(local) + (1 - w) L(global): at ratio 1 a row is credited w A_i + (1 - w) A_q.
 
-    In: rewards (M,), `answer` per trajectory (N,), or per row, the last row's then; integers or texts, compared as they
-    are. Out, (M,): `advantage` the local one, `global_advantage`, `blend` in [0, 1].
+    In: rewards (M,), `answer` per trajectory (N,), or per row, the last row's then; integer labels, one for each text
+    (the code compares raw strings). Out, (M,): `advantage` the local one, `global_advantage`, `blend` in [0, 1].
     Degenerate input: equal scores give local 0, in a group of one 0, or S / (1 + eps) with `singleton="raw"`; c_q is 1
     there. Groups with equal R, or a batch of one group, give global 0 (inferred); a training run with one group per
     batch is refused. Rows of weight 0, and trajectories of such rows only, enter nothing and get 0.
-    Errors: InputError for an unknown gate, a sharpness or midpoint that is not finite, a negative eps.
+    Errors: InputError for an unknown gate, answers that are no integers, a sharpness or midpoint that is not finite, a
+    negative eps.
 
     preset  gate            c_q  eps   group of one
-    paper   only soft       H    0     zero          (the gate and c_q of the paper's runs: inferred)
-    code    soft with zero  1    1e-6  raw           (the released main script, whose gate was meant so)
+    paper   only-soft       H    0     zero          (the gate and c_q of the paper's runs: inferred)
+    code    soft-with-zero  1    1e-6  raw           (the released main script, whose gate was meant so)
     Source: official code; its `gate` tests S_i = 0, so rewards of -1 and 1 disable the zero gates.
     """
     choose("gate", gate, GATES)
@@ -101,10 +102,10 @@ def copo(
 
 def _gated(gate: Gate, soft: Array, paid: Array, told: Array, xp: Array) -> Array:
     """(N,) blend weight of each trajectory."""
-    if gate in ("only global", "no global"):
-        return xp.zeros_like(soft) if gate == "only global" else xp.ones_like(soft)
+    if gate in ("only-global", "no-global"):
+        return xp.zeros_like(soft) if gate == "only-global" else xp.ones_like(soft)
     weight = soft if "soft" in gate else xp.ones_like(soft)
-    if gate == "only soft":
+    if gate == "only-soft":
         return weight
     return xp.where(paid if "zero" in gate else told, weight, 0.0)
 
@@ -142,5 +143,9 @@ class _Prompts:
 def _answers(rollouts: Rollouts) -> Array:
     """(N,) label of each trajectory's answer."""
     if "answer" in rollouts.trajectory_columns:
-        return rollouts.trajectory_columns["answer"]
-    return rollouts.columns["answer"][namespace(rollouts.reward).maximum(rollouts.offsets[1:] - 1, 0)]
+        label = rollouts.trajectory_columns["answer"]
+    else:
+        label = rollouts.columns["answer"][namespace(rollouts.reward).maximum(rollouts.offsets[1:] - 1, 0)]
+    if label.dtype.kind not in "biu":
+        raise InputError("answer", f"values of type {label.dtype}", "integer labels; number the texts first")
+    return label

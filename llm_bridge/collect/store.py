@@ -12,19 +12,16 @@ import pyarrow as pa
 
 from creditsim.arrays import to_numpy
 from creditsim.errors import CorruptFileError, CreditsimError, InputError
-from creditsim.rollouts import FIELDS, Rollouts
+from creditsim.rollouts import Rollouts
+from creditsim.rollouts_file import KIND, PER_ROW, PER_TRAJECTORY, SCHEMA, read_numbers
 from creditsim.store import check_writable
-from creditsim.study.files import read_sealed, write_sealed
+from creditsim.study.files import write_sealed
 from creditsim.study.provenance import provenance
 from llm_bridge.collect.interner import Interner
 from llm_bridge.collect.records import FIELD_TYPES, Records
 
 __all__ = ["SCHEMA", "Stored", "read_rollouts", "write_rollouts"]
 
-SCHEMA = 1
-_KIND = "rollouts"
-_PER_TRAJECTORY = ("parent", "group", "batch", "terminated")
-_PER_ROW = ("observation", "action", "reward", "step")
 _TYPES: Mapping[str, pa.DataType] = {
     "int64": pa.int64(),
     "float64": pa.float64(),
@@ -68,9 +65,9 @@ def write_rollouts(
     target = check_writable(path)
     given = rollouts.map_arrays(to_numpy)
     offsets = pa.array(given.offsets)
-    columns: dict[str, pa.Array] = {name: _to_arrow(name, getattr(given, name)) for name in _PER_TRAJECTORY}
-    layout = {name: _layout(getattr(given, name)) for name in (*_PER_TRAJECTORY, *_PER_ROW)}
-    for name in _PER_ROW:
+    columns: dict[str, pa.Array] = {name: _to_arrow(name, getattr(given, name)) for name in PER_TRAJECTORY}
+    layout = {name: _layout(getattr(given, name)) for name in (*PER_TRAJECTORY, *PER_ROW)}
+    for name in PER_ROW:
         columns[name] = _ragged(offsets, _to_arrow(name, getattr(given, name)))
     for name, values in given.columns.items():
         columns[f"row.{name}"] = _ragged(offsets, _to_arrow(f"column {name}", values))
@@ -83,7 +80,7 @@ def write_rollouts(
             columns[f"text.{name}"] = _ragged(offsets, pa.array(values, _TYPES[FIELD_TYPES[name]]))
     facts = {
         "schema": SCHEMA,
-        "kind": _KIND,
+        "kind": KIND,
         "layout": layout,
         "labels": {name: _plain_labels(name, labels) for name, labels in given.labels.items()},
         "row_order": None if given.row_order is None else to_numpy(given.row_order).tolist(),
@@ -101,57 +98,17 @@ def read_rollouts(path: str | Path) -> Stored:
     Errors, one line each: InputError where there is no such file or it holds something else or a newer schema,
     CorruptFileError where it is damaged.
     """
+    found = read_numbers(path)
+    facts, lists, records = found.facts, found.lists, None
     try:
-        table, facts = read_sealed(Path(path), SCHEMA)
-    except FileNotFoundError:
-        raise InputError(str(path), "no file", "a file of rollouts") from None
-    if facts.get("kind") != _KIND:
-        raise InputError(str(path), "results of another kind", "a file of rollouts")
-    try:
-        return _stored(table, facts)
+        if facts["texts"]:
+            records = Records.from_columns({name: lists[f"text.{name}"].flatten().to_pylist() for name in FIELD_TYPES})
+        interner = None if facts["names"] is None else Interner(facts["names"])
+        return Stored(found.rollouts, records, interner, {name: facts[name] for name in ("made", "provenance")})
     except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
         if isinstance(error, CreditsimError):
             raise
         raise CorruptFileError(str(path), f"{type(error).__name__} {error}", "a whole file of rollouts") from None
-
-
-def _stored(table: pa.Table, facts: Mapping[str, Any]) -> Stored:
-    layout = facts["layout"]
-    lists = {name: _whole(table, name) for name in table.column_names}
-    offsets = np.concatenate([[0], np.cumsum(_lengths(lists["observation"]))]).astype(np.int64)
-    arrays = {
-        name: _to_numpy(values if _per_trajectory(name) else values.flatten(), layout[name])
-        for name, values in lists.items()
-        if name in layout
-    }
-    labels = {name: _labels(values) for name, values in facts["labels"].items()}
-    order = facts["row_order"]
-    rollouts = Rollouts(
-        offsets=offsets,
-        **{name: arrays[name] for name in FIELDS if name != "offsets"},
-        columns={name[4:]: values for name, values in arrays.items() if name.startswith("row.")},
-        trajectory_columns={name[11:]: values for name, values in arrays.items() if name.startswith("trajectory.")},
-        row_order=None if order is None else np.array(order, np.int64),
-        labels=labels,
-    )
-    records = None
-    if facts["texts"]:
-        records = Records.from_columns({name: lists[f"text.{name}"].flatten().to_pylist() for name in FIELD_TYPES})
-    interner = None if facts["names"] is None else Interner(facts["names"])
-    return Stored(rollouts, records, interner, {name: facts[name] for name in ("made", "provenance")})
-
-
-def _per_trajectory(name: str) -> bool:
-    return name in _PER_TRAJECTORY or name.startswith("trajectory.")
-
-
-def _whole(table: pa.Table, name: str) -> Any:
-    column = table.column(name).combine_chunks()
-    return column if isinstance(column, pa.Array) else pa.concat_arrays(column.chunks)
-
-
-def _lengths(lists: Any) -> np.ndarray:
-    return np.diff(lists.offsets.to_numpy(zero_copy_only=False))
 
 
 def _layout(values: np.ndarray) -> list[Any]:
@@ -173,14 +130,6 @@ def _to_arrow(field: str, values: np.ndarray) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(flat, inner)
 
 
-def _to_numpy(values: Any, form: list[Any]) -> np.ndarray:
-    dtype, shape = np.dtype(form[0]), tuple(form[1])
-    if dtype.kind == "U":
-        return np.array(values.to_pylist(), dtype)
-    flat = values.flatten() if shape else values
-    return np.array(flat.to_numpy(zero_copy_only=False), dtype).reshape(len(values), *shape)
-
-
 def _ragged(offsets: pa.Array, values: pa.Array) -> pa.Array:
     return pa.LargeListArray.from_arrays(offsets, values)
 
@@ -192,9 +141,3 @@ def _plain_labels(name: str, labels: Any) -> dict[str, Any]:
     if odd is not None:
         raise InputError(f"labels of {name}", f"labels of type {type(odd).__name__}", "text or integers")
     return {"dtype": array.dtype.str, "values": plain}
-
-
-def _labels(stored: Mapping[str, Any]) -> np.ndarray:
-    out = np.empty(len(stored["values"]), stored["dtype"])
-    out[:] = stored["values"]
-    return out

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _WHERE = {
+    "curves": "llm_bridge.commands.curves",
     "eval": "llm_bridge.commands.eval",
     "make-data": "llm_bridge.commands.make_data",
     "play": "llm_bridge.commands.play",

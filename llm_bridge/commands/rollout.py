@@ -6,9 +6,14 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from llm_bridge.commands.common import CommonOptions, bar
+
+if TYPE_CHECKING:
+    from llm_bridge.collect.interner import Interner
+    from llm_bridge.collect.walk import Prompter
+    from llm_bridge.envs.base import TextTasks
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,14 @@ class Config(CommonOptions):
     """Environments side by side: the most episodes that act in one batch."""
     device: str = "cpu"
     """cpu | cuda | cuda:1: where a model runs."""
+    imitate: int = 0
+    """Solutions that a model made on the spot imitates before it acts; 0: none."""
+    imitate_epochs: int = 6
+    """Passes over them."""
     out: str | None = None
-    """Write the rollouts, with texts, to this Parquet file."""
+    """Write the rollouts to this Parquet file."""
+    numbers_only: bool = False
+    """Leave the texts out of the file: numbers and names of tasks, a tenth of the size, not to be gone on from."""
 
 
 def run(config: Config) -> int:
@@ -69,6 +80,8 @@ def run(config: Config) -> int:
     wording = make_wording(tasks, config.kind, history=config.history, style=config.style)
     options = {"kind": config.kind, "device": config.device, "temperature": config.temperature, "seed": config.seed}
     policy = open_policy(config.policy, tasks, wording, **{**options, **given["policy"]})
+    if config.imitate:
+        _imitate(policy, tasks, prompter(wording), config)
     with (
         Fleet(tasks, config.slots, workers=config.workers) as fleet,
         bar(None, f"{config.env} {config.design}", "episode") as done,
@@ -82,7 +95,9 @@ def run(config: Config) -> int:
     clock = sampler.clock
     made = dataclasses.asdict(config)
     if config.out is not None:
-        write_rollouts(config.out, rollouts, sampler.records, sampler.interner, made)
+        all_words, names = (sampler.records, sampler.interner), (None, _task_names(sampler.interner))
+        kept = names if config.numbers_only else all_words
+        write_rollouts(config.out, rollouts, *kept, made)
     summary = summarise(rollouts, history=config.history)
     summary |= {
         "seconds": round(clock.total, 3),
@@ -91,6 +106,34 @@ def run(config: Config) -> int:
     }
     print(json.dumps({"settings": made, **summary}, indent=2) if config.json else "\n".join(_lines(config, summary)))
     return 0
+
+
+def _task_names(interner: Interner) -> Interner:
+    """What tells the kinds of tasks apart, without a word of what was seen."""
+    from llm_bridge.collect.interner import Interner
+
+    return Interner({"task": interner.names()["task"]})
+
+
+def _imitate(policy: Any, tasks: TextTasks, words: Prompter, config: Config) -> None:
+    from creditsim.errors import InputError
+    from creditsim.rng import derive_seed
+    from llm_bridge.envs.fleet import Fleet
+    from llm_bridge.training.config import TextTrainConfig
+    from llm_bridge.training.imitation import imitate, solutions
+
+    if not hasattr(policy, "parameters"):
+        raise InputError("imitate", config.imitate, f"0 for {config.policy}, which has nothing to learn with")
+    how = TextTrainConfig()
+    with Fleet(tasks, config.slots, workers=config.workers) as fleet:
+        pairs = solutions(
+            policy, fleet, words, split=config.split, episodes=config.imitate,
+            seed=derive_seed(config.seed, "solutions"), max_steps=config.max_steps,
+        )  # fmt: skip
+    imitate(
+        policy, pairs, epochs=config.imitate_epochs, batch=how.warm_batch, learning_rate=how.warm_learning_rate,
+        grad_clip=how.grad_clip, micro_tokens=how.micro_tokens, seed=config.seed,
+    )  # fmt: skip
 
 
 def _lines(config: Config, summary: Mapping[str, Any]) -> Iterator[str]:

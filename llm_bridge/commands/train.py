@@ -61,11 +61,19 @@ def _settings(config: Config) -> TextTrainConfig:
     names = [field.name for field in dataclasses.fields(TextTrainConfig)]
     values = {name: getattr(config, name) for name in names}
     if config.preset is not None:
-        # Parameters come one by one: those of the preset stay unless they are named again.
-        values["params"] = tuple(dict.fromkeys((*PRESETS[config.preset].get("params", ()), *config.params)))
+        values["params"] = _params(PRESETS[config.preset], config)
     if config.device is not None:
         values["policy"] = dataclasses.replace(config.policy, device=config.device)
     return TextTrainConfig(**values)
+
+
+def _params(preset: Mapping[str, Any], config: Config) -> tuple[str, ...]:
+    """Parameters of a preset stay unless they are named again; those of its estimator go with its method."""
+    given = {text.partition("=")[0].strip() for text in config.params if text not in preset["params"]}
+    ours = config.method == preset["method"] and config.estimator is None
+    base = [text for text in preset["params"] if ours or not text.startswith("estimator.")]
+    base = [text for text in base if text.partition("=")[0] not in given]
+    return (*base, *(text for text in config.params if text not in preset["params"]))
 
 
 class _Shown:

@@ -30,9 +30,9 @@ _SOURCES = tuple(
 class CurveSettings:
     """What is compared: every method goes on from the same model, once for each seed."""
 
-    methods: tuple[str, ...] = ("grpo=20", "gigpo=20", "hgpo=20", "3spo=260")
+    methods: tuple[str, ...] = ("grpo=12", "gigpo=12", "hgpo=12", "3spo=100")
     """Methods of the catalogue, each with its updates: a method that draws less per update takes more of them."""
-    seeds: int = 8
+    seeds: int = 5
     """Runs of each method; seeds are 0, 1, ..., and a seed is the same start for every method."""
     env: str = "alfworld@easy"
     """A text environment, `name` or `name@preset`."""
@@ -40,9 +40,9 @@ class CurveSettings:
     """Tasks in the batch of one update."""
     group_size: int = 8
     """Episodes of each task; children of a state where a method branches."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
     """Step size of AdamW, for all methods."""
-    points: int = 10
+    points: int = 6
     """Evaluations after the first, evenly over a run."""
     episodes: int = 8
     """Episodes of each task of the train split by which start and end of a run are measured."""
@@ -79,9 +79,9 @@ def curve_cells(settings: CurveSettings, folder: Path | None = None) -> list[Cel
 def run_cell(spec: Mapping[str, Any], seed: int, folder: str | None = None) -> CellResult:
     """Train once from the warm model and measure success on the tasks trained on, answers drawn at temperature 1.
 
-    One row per measurement: `iteration`, `steps` (environment steps drawn for updates so far), `success`, `episodes`
-    behind it, `what`: curve (one episode of each task) | ends (`episodes` of each task, before and after). The random
-    numbers of the measurement before depend on the seed alone, so methods are paired by it.
+    One row per measurement: `method`, `seed`, `iteration`, `steps` (environment steps drawn for updates so far),
+    `success`, `episodes` behind it, `what`: curve (one episode of each task) | ends (`episodes` of each task, before
+    and after). Random numbers before the first update depend on the seed alone, so methods are paired by it.
     """
     import torch
 
@@ -110,7 +110,9 @@ def run_cell(spec: Mapping[str, Any], seed: int, folder: str | None = None) -> C
     rows = [("ends", 0, 0, *before), *rows, ("ends", spec["iterations"], steps, *after)]
     names = ("what", "iteration", "steps", "success", "episodes")
     columns = {name: np.array(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
-    return CellResult({**columns, "success": columns["success"].astype(np.float64)}, {"torch": torch.__version__})
+    labels = {"method": np.full(len(rows), spec["method"], object), "seed": np.full(len(rows), seed)}
+    columns = {**labels, **columns, "success": columns["success"].astype(np.float64)}
+    return CellResult(columns, {"torch": torch.__version__})
 
 
 def warm_model(settings: CurveSettings, folder: Path) -> Path:

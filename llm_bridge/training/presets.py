@@ -13,7 +13,6 @@ _PUBLISHED: dict[str, Any] = {
     "groups": 16,
     "group_size": 8,
     "reward": "published",
-    "invalid_penalty": 0.1,
     "history": 2,
     "style": "full",
     "learning_rate": 1e-6,
@@ -38,7 +37,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "alfworld": {
         **_PUBLISHED,
         "env": "alfworld",
-        "params": _LOSS,
+        "params": (*_LOSS, "estimator.normalize=mean_std", "estimator.penalty=0.1"),
         "minibatch_steps": 256,
         "micro_tokens": 32 * (2048 + 512),
         "eval_splits": ("valid_seen",),
@@ -48,7 +47,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "webshop": {
         **_PUBLISHED,
         "env": "webshop@verl-agent",
-        "params": (*_LOSS, "estimator.normalize=mean"),
+        "params": (*_LOSS, "estimator.normalize=mean", "estimator.penalty=0.1"),
         "minibatch_steps": 64,
         "micro_tokens": 8 * (4096 + 512),
         "eval_splits": ("valid",),
@@ -64,6 +63,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 alfworld, webshop: the hyper-parameters that verl-agent's scripts give for Qwen2.5-1.5B-Instruct (evidence: code, read
 in forks). `model` is the name of a local folder; parameters stay in float32 under bfloat16 passes, because steps of
-1e-6 vanish in bfloat16. Invalid answers cost the step's own reward, so with trajectory scores the whole trajectory
-pays, where the code lets the row pay alone.
+1e-6 vanish in bfloat16. Parameters of the estimator are GiGPO's: with another method they are left out, and the
+penalty of 0.1 for an answer without the format is `invalid_penalty`, if wanted.
 """

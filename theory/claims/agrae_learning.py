@@ -102,8 +102,8 @@ def _check_passk(trial: Trial, k: int) -> Evidence:
 
 @claim("agrae.focus-by-stage", paper=PAPER, source="paper", kind="convergence", figure="agrae_learning")
 def focus_by_stage(trial: Trial) -> Evidence:
-    """Easy focus helps early and hard focus late: the mean success of easy-focused credit is no lower than that of
-    hard-focused after a sixth of the updates, and no higher at the end.
+    """Easy focus helps early and hard focus late: for the mean success J, J(easy) >= J(hard) after 8 of 48 updates, and
+    J(hard) >= J(easy) after all of them.
 
     Inside, prompts share half of their logits; outside, each has a table of its own: then nothing competes, hard focus
     only makes the last steps of what is nearly solved smaller, and easy focus ends higher too.

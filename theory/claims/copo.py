@@ -36,14 +36,14 @@ def silent_prompts(trial: Trial) -> Evidence:
         silent = chance ** (n * prompts) + (1.0 - chance) ** (n * prompts)
         trial.table(what=f"{prompts} prompts" if prompts > 1 else "GRPO", x=chance, value=silent)
     for p in (0.05, 0.3, 0.5, 0.8, 0.95):
-        found = _silent(Outcomes.of((p, p), n), "soft with zero")[0]
+        found = _silent(Outcomes.of((p, p), n), "soft-with-zero")[0]
         trial.table(what="estimator", x=p, value=found)
-    return _check_silent("soft with zero")
+    return _check_silent("soft-with-zero")
 
 
 @silent_prompts.broken("no global credit")
 def _(trial: Trial) -> Evidence:
-    return _check_silent("no global")
+    return _check_silent("no-global")
 
 
 def _silent(outcomes: Outcomes, gate: str) -> np.ndarray:
@@ -87,10 +87,10 @@ SPREAD = (0.0, 0.1, 0.2, 0.3, 0.4)
 
 @claim("copo.between-prompt-variance", paper=PAPER, source="inferred", kind="variance", figure="copo_global")
 def between_prompt_variance(trial: Trial) -> Evidence:
-    """The global credit's baseline is the batch's mean, not the prompt's: Var of its gradient contains
-    (p_q - pbar)^2 Var(mean score), so that with centred credit E|g_q - E g_q|^2 - [the same at p_q = pbar] >=
-    (p_q - pbar)^2 / (n p_q (1 - p_q)) |grad p_q|^2 less what the others' own noise loses; exactly, by a closed form
-    with third and fourth moments.
+    """The global credit's baseline is the batch's mean, not the prompt's, and the gap between them is noise: centred,
+    the factor of grad p_q has variance [g^2 v_q + 2 g (1 - 1/B) m3 + (1 - 1/B)^2 (m4 - v_q^2) + v_q sum_others v / B^2]
+    / (p_q (1 - p_q))^2, g = p_q - pbar, v = p (1 - p) / n, m3 and m4 central moments of the group's mean: g^2 v_q is
+    (p_q - pbar)^2 Var(mean score), a term that nothing but prompts of equal difficulty takes away.
 
     What GRPO does inside the prompt has no such term: it never looks at the others.
     """
@@ -137,7 +137,7 @@ def _blends(sharpness: float) -> np.ndarray:
     """(B,) blend weight of each composition of a group's answers."""
     task = _task()
     rollouts = task.rollouts.with_trajectory_columns(answer=task.rollouts.action)
-    columns = credit(rollouts, "copo@code", gate="only soft", sharpness=sharpness)
+    columns = credit(rollouts, "copo@code", gate="only-soft", sharpness=sharpness)
     assert isinstance(columns, dict)  # noqa: S101 # COPO makes columns
     return columns["blend"].reshape(task.index.shape)[:, 0]
 
@@ -234,12 +234,12 @@ def soft_gate(trial: Trial) -> Evidence:
     for gate in GATES:
         for distinct in range(1, 7):
             trial.table(what=gate, x=float(distinct), value=kept_share(gate, distinct))
-    return _check_soft("only soft")
+    return _check_soft("only-soft")
 
 
-@soft_gate.broken("soft with zero")
+@soft_gate.broken("soft-with-zero")
 def _(trial: Trial) -> Evidence:
-    return _check_soft("soft with zero")
+    return _check_soft("soft-with-zero")
 
 
 def _check_soft(gate: str) -> Evidence:
@@ -259,22 +259,22 @@ def zero_gate(trial: Trial) -> Evidence:
     Only where wrong pays exactly 0. With rewards of -1 and 1, or any offset, the test S = 0 never fires and the group
     is left with what the soft blend leaves; the forced gate, which asks whether the local credit is 0, does not mind.
     """
-    for gate in ("only soft", "soft with zero", "soft with forced"):
+    for gate in ("only-soft", "soft-with-zero", "soft-with-forced"):
         for offset in (0.0, -0.5, 0.25):
             for distinct in (1, 3, 6):
                 kept = kept_share(gate, distinct, offset=offset)
                 trial.table(gate=gate, offset=offset, distinct=distinct, kept=kept)
-    return _check_zero("soft with zero")
+    return _check_zero("soft-with-zero")
 
 
-@zero_gate.broken("only soft")
+@zero_gate.broken("only-soft")
 def _(trial: Trial) -> Evidence:
-    return _check_zero("only soft")
+    return _check_zero("only-soft")
 
 
-@zero_gate.control("soft with forced, which then holds for every offset")
+@zero_gate.control("soft-with-forced, which then holds for every offset")
 def _(trial: Trial) -> Evidence:
-    return _check_zero("soft with forced")
+    return _check_zero("soft-with-forced")
 
 
 def _check_zero(gate: str) -> Evidence:

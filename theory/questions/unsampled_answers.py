@@ -35,12 +35,12 @@ def answer(evidence: Mapping[str, Mapping[str, Any]]) -> str:
     shown = evidence[PROBABILITY]["detail"]
     after = evidence[PASSK]["parts"][1]["detail"]
     left = after["after"]
+    rise, raised = shown["negative"]
     return (
         f"With eight of twenty answers drawn and four right, one step of size 1 multiplies an unsampled answer's "
         f"probability by {shown['even'][1]:.4f} with its logit unmoved, under negative-dominant credit by "
-        f"{shown['negative'][1]:.4f} with a logit {shown['negative'][0]:.2f} higher, and by {shown['confident'][1]:.3f} "
-        f"where a wrong answer had half of the probability; on prompts that share logits pass@256 goes from "
-        f"{after['initial']:.4f} to {left['GRPO']:.4f} under GRPO, {left['A-GRAE']:.3f} under A-GRAE, "
-        f"{left['negative-dominant']:.3f} under negative-dominant and {left['positive-dominant']:.4f} under "
-        "positive-dominant credit."
+        f"{raised:.4f} with a logit {rise:.2f} higher, and under GRPO by {shown['confident'][1]:.3f} where a wrong "
+        f"answer had half of the probability; on prompts that share logits pass@256 goes from {after['initial']:.4f} "
+        f"to {left['GRPO']:.4f} under GRPO, {left['A-GRAE']:.3f} under A-GRAE, {left['negative-dominant']:.3f} under "
+        f"negative-dominant and {left['positive-dominant']:.4f} under positive-dominant credit."
     )
