@@ -9,9 +9,10 @@ PY311 = $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] == (3, 
 TEST_EXTRAS = $(if $(filter 1,$(PY311)),figures$(comma)llm$(comma)alfworld$(comma)webshop$(comma)dev,figures$(comma)dev)
 comma := ,
 
-.PHONY: help reproduce test lint types unit bench gallery docs clean
+.PHONY: help reproduce demo test lint types unit bench gallery docs clean
 help:
 	@echo "make reproduce  check the claims at quick size, draw the figures, write results/report.html"
+	@echo "make demo       train a small language model on easy ALFWorld games, with success before and after"
 	@echo "make test       lint, types, import arrows and tests (installs what they need)"
 	@echo "make bench      time the library beside its peers (installs the bench extra, and verl apart)"
 	@echo "make gallery    copy figures and captions into docs/gallery, answers into docs/questions"
@@ -31,6 +32,11 @@ $(VENV)/.test: $(VENV)/.python pyproject.toml constraints.txt
 	$(PIP) -e '.[$(TEST_EXTRAS)]'
 	@touch $@
 
+$(VENV)/.demo: $(VENV)/.python pyproject.toml constraints.txt
+	@echo "installing creditsim with its llm and alfworld extras into $(VENV)"
+	$(PIP) -e '.[llm,alfworld]'
+	@touch $@
+
 $(VENV)/.bench: $(VENV)/.test
 	$(PIP) -e '.[bench]'
 	@touch $@
@@ -46,6 +52,10 @@ $(VERL)/.verl: benchmarks/verl-requirements.txt
 reproduce: $(VENV)/.figures
 	$(BIN)/creditsim reproduce --quick
 
+demo: $(VENV)/.demo
+	rm -rf results/demo
+	$(BIN)/creditsim bridge train --preset demo --out results/demo
+
 test: $(VENV)/.test lint types unit
 
 lint: $(VENV)/.test
@@ -57,7 +67,7 @@ types: $(VENV)/.test
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(VENV)/.test
-	CREDITSIM_REQUIRE_ALL=$(PY311) $(BIN)/pytest
+	CREDITSIM_REQUIRE_ALL=$(PY311) $(BIN)/pytest -n auto --dist loadfile
 
 bench: $(VENV)/.bench $(VERL)/.verl
 	$(BIN)/python -m benchmarks --verl $(VERL)/bin/python

@@ -14,13 +14,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import advantages, alfworld, bandits, exact, sampling, startup, training, webshop
+from benchmarks import advantages, alfworld, bandits, bridge_training, exact, sampling, startup, training, webshop
 from benchmarks.report import LINES, Line, Outcome, measured, not_judged, table
 from benchmarks.timing import settle_allocator
 
 __all__ = ["SUBJECTS", "main"]
 
-SUBJECTS = (sampling, advantages, exact, bandits, startup, training, alfworld, webshop)
+SUBJECTS = (sampling, advantages, exact, bandits, startup, training, alfworld, webshop, bridge_training)
 _ELSEWHERE = "verl"
 
 

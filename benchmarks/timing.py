@@ -14,7 +14,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Round", "Rounds", "Sample", "compare", "settle_allocator"]
+__all__ = [
+    "ROUNDS",
+    "Round",
+    "Rounds",
+    "Sample",
+    "busy_seconds",
+    "compare",
+    "others_share",
+    "own_seconds",
+    "settle_allocator",
+]
 
 ROUNDS = 9
 """Quiet rounds that are asked for."""
@@ -73,36 +83,37 @@ class Rounds:
         return [r for r in self.every if r.quiet or not self.judged]
 
 
-def _busy() -> float:
+def busy_seconds() -> float:
     """Seconds of all processors that were not idle, since boot; with the time that a host took away."""
     fields = [int(x) for x in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     return (sum(fields) - fields[3] - fields[4]) / _TICK
 
 
-def _own() -> float:
+def own_seconds() -> float:
     """CPU seconds of this process and of its children that have ended."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def _others(seconds: float, busy: float, own: float) -> float:
+def others_share(seconds: float, busy: float, own: float) -> float:
+    """Share of all processors that others used in so many seconds, from what all and what we used."""
     return max(0.0, busy - own) / (seconds * _PROCESSORS)
 
 
 def _wait_for_quiet() -> None:
     end = time.perf_counter() + _PATIENCE
     while time.perf_counter() < end:
-        wall, busy, own = time.perf_counter(), _busy(), _own()
+        wall, busy, own = time.perf_counter(), busy_seconds(), own_seconds()
         time.sleep(0.15)
-        if _others(time.perf_counter() - wall, _busy() - busy, _own() - own) <= OTHERS:
+        if others_share(time.perf_counter() - wall, busy_seconds() - busy, own_seconds() - own) <= OTHERS:
             return
 
 
 def _time(call: Call, calls: int) -> Sample:
-    cpu, wall = _own(), time.perf_counter()
+    cpu, wall = own_seconds(), time.perf_counter()
     for _ in range(calls):
         call()
-    return Sample((time.perf_counter() - wall) / calls, (_own() - cpu) / calls)
+    return Sample((time.perf_counter() - wall) / calls, (own_seconds() - cpu) / calls)
 
 
 def _calls(call: Call) -> int:
@@ -120,9 +131,9 @@ def compare(ours: Call, theirs: Call | None = None, *, rounds: int = ROUNDS) -> 
         if len(done) >= rounds and not any(r.quiet for r in done):
             break  # busy throughout: more rounds would only take longer
         _wait_for_quiet()
-        wall, busy, own = time.perf_counter(), _busy(), _own()
+        wall, busy, own = time.perf_counter(), busy_seconds(), own_seconds()
         samples = [_time(side, n) for side, n in zip(sides, calls, strict=True)]
-        others = _others(time.perf_counter() - wall, _busy() - busy, _own() - own)
+        others = others_share(time.perf_counter() - wall, busy_seconds() - busy, own_seconds() - own)
         done.append(Round(samples[0], samples[1] if theirs is not None else None, others))
     return Rounds(done)
 

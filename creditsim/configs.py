@@ -61,11 +61,11 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 
 def parse_value(text: str, field: str) -> Any:
-    """Read one value as TOML would: 0.5, true, [1, 2], {start = 1.0, end = 0.0}; a bare word is a string."""
+    """Read one value as TOML would: 0.5, true, [1, 2], {start = 1.0, end = 0.0}; a bare word or path is a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        if re.fullmatch(r"[A-Za-z_][\w.@:/-]*", text):
+        if re.fullmatch(r"(?:[A-Za-z_/~]|\.{1,2}/)[\w.,@:/~-]*", text):
             return text
         raise InputError(field, repr(text), "a TOML value: number, true, false, string, [list] or {table}") from None
 

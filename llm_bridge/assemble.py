@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from creditsim.configs import parse_value
+from creditsim.configs import load, parse_value
 from creditsim.errors import InputError, UnknownNameError, choose, nearest
 from llm_bridge.envs.base import TextTasks
 from llm_bridge.policies.tiny import SIZES
@@ -40,9 +40,9 @@ def prompter(wording: Wording) -> Prompter:
 def open_policy(name: str, tasks: TextTasks, wording: Wording, **options: Any) -> Acts:
     """The policy of that name: random, oracle, a size (a model made here), or the local folder of a model.
 
-    `options` are fields of `PolicyConfig`. A model made here has a tokenizer trained on walks of the oracle and of a
-    random policy through the environment. Errors: UnknownNameError for another name or option, and those of
-    `policies.make.make_policy`.
+    `options` are fields of `PolicyConfig`, of their types. A model made here has a tokenizer trained on walks of the oracle and of a
+    random policy through the environment. Errors: UnknownNameError for another name or option, InputError for
+    an option of another type, and those of `policies.make.make_policy`.
     """
     from llm_bridge.policies import plain
     from llm_bridge.policies.config import PolicyConfig
@@ -61,7 +61,7 @@ def open_policy(name: str, tasks: TextTasks, wording: Wording, **options: Any) -
     from llm_bridge.collect.transcripts import transcripts
     from llm_bridge.policies.make import make_policy
 
-    config = PolicyConfig(model=name, **options)
+    config = load(PolicyConfig, {"model": name, **options})
     return make_policy(config, transcripts(tasks, wording, seed=config.seed) if name in SIZES else ())
 
 

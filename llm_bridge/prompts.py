@@ -36,7 +36,7 @@ _ASK = {
 _SEPARATOR = " [SEP] "
 _QUERY = "<your query>"
 _PRICE = re.compile(r",?\s*(?:and\s+)?price (?:lower|less) than [\d.,]+ dollars?", re.IGNORECASE)
-_WORD = re.compile(r"[a-z0-9][a-z0-9.'/-]*")
+_WORD = re.compile(r"[^\W_](?:[^\W_]|[.'/-])*")
 _FILLERS = frozenset(
     "a an am and are can could find for get give have i i'd i'm i'll in instruction is it like looking me my need "
     "of on or please some that the to want which with would you".split()

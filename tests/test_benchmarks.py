@@ -24,7 +24,7 @@ from creditsim.rollouts import Rollouts  # noqa: E402
 from creditsim.train import train  # noqa: E402
 
 PEERS = ("jax", "rlax", "verl")
-ENGINES = ("Stemmer", "bm25s", "thefuzz")
+ENGINES = ("Stemmer", "alfworld", "bm25s", "textworld", "thefuzz", "tokenizers", "torch", "transformers")
 """What lines of our own need from other extras."""
 
 

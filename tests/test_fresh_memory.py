@@ -114,7 +114,8 @@ def test_estimators(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     rng = np.random.default_rng(0)
     rollouts = sampled("independent")
     n, m = rollouts.n_trajectories, rollouts.n_rows
-    rollouts = rollouts.with_columns(value=rng.normal(size=m), step_reward=rng.normal(size=m))
+    further = {name: rng.normal(size=m) for name in ("value", "step_reward", "information_gain", "metric")}
+    rollouts = rollouts.with_columns(**further, answer=rng.integers(0, 3, m))
     rollouts = rollouts.with_trajectory_columns(greedy_score=rng.normal(size=n))
     text = np.array([f"seen {i}" for i in range(rollouts.observation.max() + 1)], object)
     rollouts = Rollouts(**{**vars_of(rollouts), "labels": {"observation": text}})

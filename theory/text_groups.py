@@ -40,7 +40,7 @@ def mixed_share(rollouts: Rollouts, key: np.ndarray, kind: np.ndarray) -> np.nda
 
 
 def over_tasks(share: np.ndarray, alpha: float) -> Interval:
-    """t interval for the mean of a share over tasks, which are the independent units; tasks without one left out."""
+    """T interval for the mean of a share over tasks, which are the independent units; tasks without one left out."""
     known = share[~np.isnan(share)]
     return t_interval(np.array(known.size), known.mean(), known.var(ddof=1), alpha=alpha)
 

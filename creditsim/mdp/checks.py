@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from creditsim.errors import InputError
 
-__all__ = ["finite", "fraction", "generator", "whole"]
+__all__ = ["finite", "fraction", "generator", "number_rows", "numbers", "whole"]
 
 
 def whole(field: str, got: int, least: int, most: int | None = None) -> int:
@@ -33,6 +34,22 @@ def finite(field: str, got: float) -> float:
     if not isinstance(got, (int, float, np.integer, np.floating)) or not math.isfinite(got):
         raise InputError(field, repr(got), "a finite number")
     return float(got)
+
+
+def numbers(field: str, got: Any, allowed: str) -> np.ndarray:
+    """Return `got` as an array of floats; else InputError: no numbers, or rows of unlike length."""
+    try:
+        return np.asarray(got, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(field, repr(got), allowed) from None
+
+
+def number_rows(field: str, got: Any, allowed: str) -> list[np.ndarray]:
+    """Return the entries of `got` as arrays of floats, lengths may differ; else InputError."""
+    try:
+        return [np.asarray(row, np.float64) for row in got]
+    except (TypeError, ValueError):
+        raise InputError(field, repr(got), allowed) from None
 
 
 def generator(seed: int) -> np.random.Generator:

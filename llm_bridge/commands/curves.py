@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from llm_bridge.training.curves import CurveSettings
+from llm_bridge.training.curve_settings import CurveSettings
 
 
 @dataclass(frozen=True)

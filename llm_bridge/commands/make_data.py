@@ -71,7 +71,10 @@ def _folder(out: Path, spec: str) -> Path:
         raise InputError("out", repr(str(out)), "a folder; this is a file")
     if place.exists() and any(place.iterdir()):
         raise InputError("out", repr(str(place)), "a new or empty folder: nothing is overwritten")
-    place.mkdir(parents=True, exist_ok=True)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError("out", f"{str(place)!r} ({error.strerror})", "a folder that can be made") from None
     return place
 
 

@@ -62,6 +62,7 @@ class Config(CommonOptions):
 
 def run(config: Config) -> int:
     """Draw, store, print the summary; exit code 0."""
+    from creditsim.errors import InputError
     from creditsim.sampling.designs.base import DESIGNS
     from creditsim.store import check_writable
     from llm_bridge.assemble import make_wording, open_policy, part_params, prompter
@@ -72,6 +73,9 @@ def run(config: Config) -> int:
     from llm_bridge.envs.base import make_tasks
     from llm_bridge.envs.fleet import Fleet
 
+    for name, value, least in (("imitate", config.imitate, 0), ("imitate_epochs", config.imitate_epochs, 1)):
+        if value < least:
+            raise InputError(name, value, f"a whole number >= {least}")
     if config.out is not None:
         check_writable(config.out)
     given = part_params(config.params, ("env", "design", "policy"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -65,7 +66,9 @@ def run(config: Config) -> int:
     states: Any = choose("states", config.states, ("anchor", "hidden"))
     if config.figure is not None:
         choose("figure", Path(config.figure).suffix.removeprefix("."), _KINDS)
-        check_writable(config.figure)
+        check_writable(config.figure, "figure")
+        if importlib.util.find_spec("matplotlib") is None:
+            raise ExtraMissingError("matplotlib", "figures")
     rollouts = read_rollouts(config.rollouts).rollouts
     twin = build_twin(rollouts, states=states, action_prior=config.action_prior)
     found = rank(rollouts, settings, states=states, action_prior=config.action_prior, progress=_bar)
@@ -85,13 +88,12 @@ def _bar(numbers: Iterable[int]) -> Iterable[int]:
 
 
 def _draw(found: Sequence[Ranked], config: Config) -> None:
-    path = Path(str(config.figure))
-    try:
-        figure = importlib.import_module("figures.ranking")
-    except ImportError as error:
-        raise ExtraMissingError(str(error.name), "figures") from None
+    from creditsim.store import replace_file
+
     title = f"digital twin of {Path(config.rollouts).name}, G = {config.group_size}"
-    path.write_bytes(figure.ranking_file(found, config.criterion, title, path.suffix[1:]))
+    kind = Path(str(config.figure)).suffix[1:]
+    picture = importlib.import_module("figures.ranking").ranking_file(found, config.criterion, title, kind)
+    replace_file(str(config.figure), lambda temporary: temporary.write_bytes(picture))
 
 
 def _facts(twin: Twin) -> Mapping[str, Any]:

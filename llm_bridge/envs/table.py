@@ -192,6 +192,8 @@ def table(
     splits, `seed` names their start states. A win is entering a terminal state with positive reward; episodes are cut
     at the MDP's horizon. Errors: InputError for an MDP whose steps are several decisions each: a command is a step.
     """
+    if not isinstance(settings, Mapping | None):
+        raise InputError("settings", repr(settings), "a table of parameters, as in {length = 4}")
     mdp = make(family, **(settings or {}))
     if not mdp.tick[~mdp.terminal].all():
         raise InputError("family", repr(family), "an environment whose steps are one decision each")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from creditsim.errors import CorruptFileError, InputError, choose
 
@@ -57,7 +57,7 @@ def load_model(
     _check_folder(folder)
     fixed = {"local_files_only": True, "trust_remote_code": False}
     try:
-        kind_of_tokenizer = PreTrainedTokenizerFast if _is_plain(folder) else AutoTokenizer
+        kind_of_tokenizer: Any = PreTrainedTokenizerFast if _is_plain(folder) else AutoTokenizer
         tokenizer = kind_of_tokenizer.from_pretrained(folder, **fixed)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=kind, use_safetensors=True, **fixed)
     except Exception as error:

@@ -5,59 +5,28 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from creditsim.configs import load
-from creditsim.errors import InputError
 from creditsim.rng import derive_seed
 from creditsim.segments import segment_mean
 from creditsim.study.cells import Cell, CellResult
 from llm_bridge.training.config import TextTrainConfig
+from llm_bridge.training.curve_settings import CurveSettings, method_of
 
-__all__ = ["CurveSettings", "curve_cells", "run_cell", "warm_model"]
+__all__ = ["curve_cells", "run_cell", "warm_model"]
 
 _SOURCES = tuple(
     f"llm_bridge.{name}"
-    for name in ("training.curves", "training.loop", "training.step", "training.imitation", "collect.sampler")
-)
-
-
-@dataclass(frozen=True)
-class CurveSettings:
-    """What is compared: every method goes on from the same model, once for each seed."""
-
-    methods: tuple[str, ...] = ("grpo=12", "gigpo=12", "hgpo=12", "3spo=100")
-    """Methods of the catalogue, each with its updates: a method that draws less per update takes more of them."""
-    seeds: int = 5
-    """Runs of each method; seeds are 0, 1, ..., and a seed is the same start for every method."""
-    env: str = "alfworld@easy"
-    """A text environment, `name` or `name@preset`."""
-    groups: int = 4
-    """Tasks in the batch of one update."""
-    group_size: int = 8
-    """Episodes of each task; children of a state where a method branches."""
-    learning_rate: float = 3e-4
-    """Step size of AdamW, for all methods."""
-    points: int = 6
-    """Evaluations after the first, evenly over a run."""
-    episodes: int = 8
-    """Episodes of each task of the train split by which start and end of a run are measured."""
-    warm_episodes: int = 64
-    """Solutions imitated by the model that all runs begin with."""
-    warm_epochs: int = 6
-    """Passes over them."""
-
-    def check(self) -> None:
-        """Raise an InputError for a number below 1 or a method without its updates."""
-        for name in ("seeds", "groups", "group_size", "points", "episodes", "warm_episodes", "warm_epochs"):
-            if getattr(self, name) < 1:
-                raise InputError(name, getattr(self, name), "a whole number >= 1")
-        for text in self.methods:
-            _method(text)
+    for name in (
+        "training.curves", "training.curve_settings", "training.loop", "training.step", "training.imitation",
+        "collect.sampler",
+    )
+)  # fmt: skip
 
 
 def curve_cells(settings: CurveSettings, folder: Path | None = None) -> list[Cell]:
@@ -72,7 +41,7 @@ def curve_cells(settings: CurveSettings, folder: Path | None = None) -> list[Cel
             seed, _SOURCES, f"{method}, seed {seed}", options,
         )
         for seed in range(settings.seeds)
-        for method, iterations in map(_method, settings.methods)
+        for method, iterations in map(method_of, settings.methods)
     ]  # fmt: skip
 
 
@@ -175,10 +144,3 @@ def _success(config: TextTrainConfig, policy: Any, episodes: int) -> tuple[float
         drawn = with_outcomes(sampler.extend(copies=episodes, policy=begins), sampler.records, sampler.interner)
     won = drawn.trajectory_columns["success"].astype(np.float64)
     return float(segment_mean(won, drawn.group, len(names)).mean()), won.size
-
-
-def _method(text: str) -> tuple[str, int]:
-    name, equals, number = text.partition("=")
-    if not equals or not number.isdecimal() or int(number) < 1:
-        raise InputError("methods", repr(text), "method=updates, as in grpo=20")
-    return name, int(number)

@@ -6,6 +6,7 @@ import json
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -56,7 +57,7 @@ def test_a_run_is_a_function_of_its_settings(tmp_path: Path) -> None:
 
 
 def test_a_warm_start_imitates_solutions() -> None:
-    warm = {"warm_episodes": 4, "warm_epochs": 8, "warm_batch": 8}
+    warm: dict[str, Any] = {"warm_episodes": 4, "warm_epochs": 8, "warm_batch": 8}
     run = train_text(small_run(iterations=0, eval_every=1, eval_splits=("train", "valid"), **warm))
     assert len(run.warm_losses) == 8 and run.warm_losses[-1] < 0.5 * run.warm_losses[0]
     cold = train_text(small_run(iterations=0, eval_every=1, eval_splits=("train", "valid")))

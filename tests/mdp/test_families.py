@@ -196,6 +196,8 @@ BAD = [
     ("tokens", {"tokens": 0}, "tokens: got 0"),
     ("tokens", {"tokens": 2, "decisive": 2}, r"decisive: got 2, allowed a whole number in 0\.\.1"),
     ("tokens", {"wrong": "stop"}, r"wrong: got 'stop', allowed retry \| end"),
+    ("difficulties", {"prompts": 5, "alike": 2}, "alike: got 2, allowed a divisor of prompts = 5"),
+    ("turns", {"actions": 1}, "actions: got 1"),
     ("dead_ends", {"length": 0}, "length: got 0, allowed a whole number >= 1"),
     ("dead_ends", {"distractors": -1}, "distractors: got -1"),
     ("dead_ends", {"luck": 1.5}, "luck: got 1.5"),

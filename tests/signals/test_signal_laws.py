@@ -30,8 +30,8 @@ seeds = st.integers(0, 10**6)
 
 def drawn(seed: int, mdp: TabularMDP = MDP, replicates: int = 2) -> tuple[Rollouts, TablePolicy]:
     policy = SoftmaxPolicy.random(mdp, seed, replicates=replicates)
-    rollouts = TableSampler(mdp, seed=seed, batches=replicates, groups=2).extend(copies=3, policy=policy)
-    return rollouts, TablePolicy(policy, mdp)
+    sampler = TableSampler(mdp, seed=seed, batches=replicates, groups=2, record=("entropy",))
+    return sampler.extend(copies=3, policy=policy), TablePolicy(policy, mdp)
 
 
 def loop_state(learner: TablePolicy, *names: str) -> dict[str, Any]:

@@ -170,7 +170,8 @@ def test_invalid_action_looks_rows_up() -> None:
 
 
 def test_registry_says_what_each_signal_needs_and_makes() -> None:
-    assert SIGNALS.names() == ["critic", "invalid_action", "oracle_value", "state_score"]
+    known = ["answer", "critic", "information_gain", "invalid_action", "metric", "oracle_value", "state_score"]
+    assert SIGNALS.names() == known
     for part in SIGNALS:
         assert part.summary
         assert part.makes

@@ -33,15 +33,25 @@ class Recording:
 
 
 RECORDED: Mapping[str, Recording] = {
-    "alfworld_random": Recording(f"{_ROLLOUT} --env alfworld --policy random --groups 24", ""),
+    "alfworld_random": Recording(
+        f"{_ROLLOUT} --env alfworld --policy random --groups 24",
+        "fc11a6e9041c7d72e65410c3fd78f0cfa99ccf47a1b7a30cc1697427f940e938",
+    ),
     "alfworld_tiny": Recording(
-        f"{_ROLLOUT} --env alfworld@easy --policy tiny --imitate 64 --imitate-epochs 6 --groups 16", ""
+        f"{_ROLLOUT} --env alfworld@easy --policy tiny --imitate 64 --imitate-epochs 6 --groups 16",
+        "2bcccf1e6f536d5bba7abf1f192b70e92bc4d0f2a36cf8d935c8b337c5e50c0e",
     ),
-    "webshop_random": Recording(f"{_ROLLOUT} --env webshop --policy random --groups 24", ""),
+    "webshop_random": Recording(
+        f"{_ROLLOUT} --env webshop --policy random --groups 24",
+        "7b446db5fdbd77837c1d4e60fb94cecf3e43ee9b8d21ef5603f5b36b590165b1",
+    ),
     "webshop_tiny": Recording(
-        f"{_ROLLOUT} --env webshop --policy tiny --imitate 64 --imitate-epochs 8 --groups 24", ""
+        f"{_ROLLOUT} --env webshop --policy tiny --imitate 64 --imitate-epochs 8 --groups 24",
+        "a00476dad0c4b4e2011932642942a96b7205d0302bf914414a9db3f5e2682e0d",
     ),
-    "bridge_learning": Recording("creditsim bridge curves", ""),
+    "bridge_learning": Recording(
+        "creditsim bridge curves", "af9f27d729fd0f2f397fe1eb5609318220bd0d8a28ef3dc1c37bc41b0e51ec62"
+    ),
 }
 """Recordings by name; each command ends with --out theory/data/NAME.parquet."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from creditsim.errors import InputError
-from creditsim.mdp.checks import generator, whole
+from creditsim.mdp.checks import generator, number_rows, whole
 from creditsim.mdp.families.base import family
 from creditsim.mdp.table import TabularMDP
 
@@ -58,9 +58,10 @@ def answers(
 
 
 def _table(p: Sequence[float | Sequence[float]]) -> tuple[np.ndarray, np.ndarray]:
-    rows = [np.atleast_1d(np.asarray(row, float)) for row in p]
+    allowed = "one entry per prompt: a chance, or the chances of its answers"
+    rows = [np.atleast_1d(row) for row in number_rows("p", p, allowed)]
     if not rows or min(row.size for row in rows) == 0 or max(row.ndim for row in rows) > 1:
-        raise InputError("p", repr(p), "one entry per prompt: a chance, or the chances of its answers")
+        raise InputError("p", repr(p), allowed)
     for row in rows:
         if not ((row >= 0) & (row <= 1)).all():
             raise InputError("p", row.tolist(), "chances in [0, 1]")

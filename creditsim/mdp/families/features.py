@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from creditsim.errors import InputError
-from creditsim.mdp.checks import fraction, generator, whole
+from creditsim.mdp.checks import fraction, generator, numbers, whole
 from creditsim.mdp.families.base import family
 from creditsim.mdp.table import TabularMDP
 
@@ -38,7 +38,7 @@ def features(
     if p is None:
         table = generator(seed).random((whole("prompts", prompts, 1), 4))
     else:
-        given = np.asarray(p, dtype=float) if len(p) else np.zeros((0, 2, 2))
+        given = numbers("p", p, "one 2 x 2 table of chances per prompt")
         if given.ndim != 3 or given.shape[0] == 0 or given.shape[1:] != (2, 2):
             raise InputError("p", f"shape {given.shape}", "one 2 x 2 table of chances per prompt")
         for chance in given.reshape(-1):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from creditsim.errors import InputError
-from creditsim.mdp.checks import finite, fraction, generator, whole
+from creditsim.mdp.checks import finite, fraction, generator, number_rows, numbers, whole
 from creditsim.mdp.families.base import family
 from creditsim.mdp.table import TabularMDP
 
@@ -51,9 +51,11 @@ def objectives(
     else:
         table = _table(p)[None]
     n, k, width = table.shape
-    sizes = np.ones(k) if scale is None else np.array([finite("scale", s) for s in scale])
+    sizes = np.ones(k) if scale is None else numbers("scale", scale, f"{k} numbers, one per objective")
     if sizes.shape != (k,):
-        raise InputError("scale", f"{sizes.size} numbers", f"{k}, one per objective")
+        raise InputError("scale", f"shape {sizes.shape}", f"{k} numbers, one per objective")
+    for size in sizes:
+        finite("scale", size)
     outcome = np.array(list(np.ndindex(*([2] * k))))
     chance = np.stack([_chance(each, outcome, finite("correlation", correlation)) for each in table])
     pay = outcome * sizes
@@ -76,9 +78,10 @@ def objectives(
 
 
 def _table(p: Sequence[Sequence[float]]) -> np.ndarray:
-    rows = [np.asarray(row, float) for row in p]
+    allowed = "1 to 10 rows of chances, one per objective, with one chance per arm"
+    rows = number_rows("p", p, allowed)
     if not rows or len(rows) > 10 or any(row.ndim != 1 or row.size == 0 or row.size != rows[0].size for row in rows):
-        raise InputError("p", repr(p), "1 to 10 rows of chances, one per objective, with one chance per arm")
+        raise InputError("p", repr(p), allowed)
     for row in rows:
         for chance in row:
             fraction("p", float(chance))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from creditsim.errors import InputError
-from creditsim.mdp.checks import finite, fraction, whole
+from creditsim.mdp.checks import finite, fraction, numbers, whole
 from creditsim.mdp.families.base import family
 from creditsim.mdp.table import TabularMDP
 
@@ -72,7 +72,8 @@ def stopping(
 
 
 def _per_turn(field: str, got: float | tuple[float, ...], turns: int) -> np.ndarray:
-    values = np.asarray(got, float)
+    allowed = f"a finite number, or {turns} of them: one per turn before the last"
+    values = numbers(field, got, allowed)
     if values.ndim > 1 or (values.ndim == 1 and values.size != turns) or not np.isfinite(values).all():
-        raise InputError(field, repr(got), f"a finite number, or {turns} of them: one per turn before the last")
+        raise InputError(field, repr(got), allowed)
     return np.broadcast_to(values, turns)

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from creditsim.errors import InputError, choose
-from creditsim.mdp.checks import fraction, generator, whole
+from creditsim.mdp.checks import fraction, generator, numbers, whole
 from creditsim.mdp.families.base import family
 from creditsim.mdp.table import TabularMDP
 
@@ -80,10 +80,7 @@ def _payoff(leaves: tuple[float, ...] | None, law: Law, count: int, good: float,
     choose("law", law, ("uniform", "normal", "binary"))
     fraction("good", good)
     if leaves is not None:
-        try:
-            table = np.asarray(leaves, np.float64)
-        except (TypeError, ValueError):
-            raise InputError("leaves", repr(leaves), f"{count} numbers") from None
+        table = numbers("leaves", leaves, f"{count} numbers")
         if table.shape != (count,) or not np.isfinite(table).all():
             raise InputError("leaves", f"shape {table.shape}", f"{count} finite numbers, one for each sequence")
         return table

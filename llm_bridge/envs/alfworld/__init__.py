@@ -63,4 +63,6 @@ def alfworld(
     if games:
         return stored_games(games, other_versions, max_steps)
     chosen = TASK_TYPES if kinds == "all" else [choose("kinds", kind.strip(), TASK_TYPES) for kind in kinds.split(",")]
+    if len(set(chosen)) < len(chosen):
+        raise InputError("kinds", repr(kinds), "every task type once")
     return made_games(seed, train, valid, chosen, Size(receptacles, objects, copies, closed), max_steps, plans)

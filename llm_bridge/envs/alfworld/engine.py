@@ -32,7 +32,7 @@ class AlfworldEnv:
         self._done = True
 
     def reset(self, task: str) -> Observation:
-        """Begin a game; UnknownNameError for an id that there is not."""
+        """Begin a game; UnknownNameError for an id that there is not, InputError for a problem that is no PDDL."""
         self._load(task)
         return self._told(self._env.reset())
 
@@ -94,7 +94,13 @@ class AlfworldEnv:
     def _load(self, task: str) -> None:
         game, package = self._find(task), source()
         data = {"pddl_domain": package.domain, "grammar": package.grammar, "pddl_problem": game.problem}
-        self._env.load(data)
+        try:
+            self._env.load(data)
+        except MemoryError:
+            raise
+        except (Exception, SystemExit) as error:  # the translator ends the program over some faults
+            told = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(f"game {task} field pddl_problem", told, "PDDL that can be translated") from None
         self._game, self._taken, self._done = game, [], False
 
     def _told(self, state: Any) -> Observation:

@@ -98,12 +98,20 @@ def _fields(path: Path) -> Mapping[str, Any]:
     for name in _FIELDS:
         if name not in data:
             raise InputError(f"{path} field {name}", "nothing", f"the fields {', '.join(_FIELDS)}")
+        if name != "solvable" and not isinstance(data[name], str):
+            raise InputError(f"{path} field {name}", type(data[name]).__name__, "text")
+    plan = data.get("walkthrough") or []
+    if not (isinstance(plan, list) and all(isinstance(command, str) for command in plan)):
+        raise InputError(f"{path} field walkthrough", type(plan).__name__, "a list of commands, or nothing")
     return data
 
 
 def _json(path: Path) -> Mapping[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text)
+        if "\\ud" in text.lower():  # half an escaped character is JSON, and no text that can be shown or stored
+            json.dumps(data, ensure_ascii=False).encode()
     except FileNotFoundError:
         raise InputError(str(path), "no such file", "the file beside each game") from None
     except (ValueError, OSError) as error:

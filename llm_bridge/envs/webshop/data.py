@@ -164,11 +164,11 @@ def _options(contents: Any, where: _Where) -> dict[str, tuple[str, ...]]:
         return {}
     if not isinstance(contents, Mapping):
         raise InputError(where.of("customization_options"), _kind(contents), "an object")
-    return {
-        str(name).lower(): tuple(_option(value, str(name), where) for value in values)
-        for name, values in contents.items()
-        if values is not None
-    }
+    listed = {str(name): values for name, values in contents.items() if values is not None}
+    for name, values in listed.items():
+        if not isinstance(values, list):
+            raise InputError(where.of(f"customization_options.{name}"), _kind(values), "a list of values, or null")
+    return {name.lower(): tuple(_option(value, name, where) for value in values) for name, values in listed.items()}
 
 
 def _option(content: Any, name: str, where: _Where) -> str:
@@ -228,7 +228,10 @@ def _kind(value: Any) -> str:
 
 def _json(path: Path, kind: type) -> Any:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
+        if "\\ud" in text.lower():  # half an escaped character is JSON, and no text that can be shown or stored
+            json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, OSError) as error:
         raise CorruptFileError(str(path), str(error).split("\n", 1)[0], "a readable JSON file") from None
     if not isinstance(content, kind):

@@ -106,7 +106,8 @@ def split_goals(rule: str, n: int) -> dict[str, range]:
         splits = {"train": range(held, n), "valid": range(held)}
         least = held + 1
     if n < least:
-        raise InputError("split", f"{rule!r} with {n} goals", f"at least {least} goals, or split='share'")
+        other = "" if rule == "share" else ", or split='share'"
+        raise InputError("split", f"{rule!r} with {n} goals", f"at least {least} goals{other}")
     return splits
 
 
