@@ -14,7 +14,7 @@ from benchmarks.timing import ROUNDS, Round, Rounds, Sample, busy_seconds, other
 
 __all__: list[str] = []
 
-_LLM = ("torch", "transformers", "tokenizers")
+_LLM = ("torch", "transformers")
 _ALFWORLD = ("alfworld", "textworld", *_LLM)
 _WEBSHOP = ("Stemmer", "bm25s", "thefuzz", *_LLM)
 _WARM = 3

@@ -9,7 +9,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["Array", "is_torch", "namespace", "native", "restorer", "to_numpy"]
+from creditsim.errors import InputError
+
+__all__ = ["Array", "is_torch", "namespace", "native", "numbers", "restorer", "to_numpy"]
 
 Array: TypeAlias = Any
 """A NumPy, CuPy or torch array; shapes are said in the docstrings."""
@@ -61,3 +63,11 @@ def to_numpy(x: Any) -> np.ndarray:
         return x.detach().cpu().numpy()
     get = getattr(x, "get", None)
     return get() if get is not None and not isinstance(x, np.ndarray) else np.asarray(x)
+
+
+def numbers(field: str, got: Any, allowed: str) -> np.ndarray:
+    """Return `got` as an array of floats; else InputError: no numbers, or rows of unlike length."""
+    try:
+        return np.asarray(got, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(field, repr(got), allowed) from None

@@ -35,6 +35,8 @@ class Plan:
     update: Bound
     record: tuple[str, ...]
     """Columns that the sampler makes when asked and some part needs."""
+    credit: tuple[str, ...]
+    """Columns of the estimator that the update uses."""
     tables: tuple[str, ...]
     """Tables that the loop must put into the state for the parts that ask for them."""
 
@@ -60,7 +62,8 @@ def check(method: Method, **params: Mapping[str, Any]) -> Plan:
     signals = tuple(_bind(SIGNALS, "signal", use, params.get(parse_spec(use.spec)[0], {})) for use in method.signals)
     estimator = resolve_estimator(method.estimator.spec, **{**method.estimator.params, **params.get("estimator", {})})
     update = _bind(UPDATES, "update", method.update, params.get("update", {}))
-    parts = [design, *signals, estimator, update, *_named_by(update)]
+    updating = [update, *_named_by(update)]
+    parts = [design, *signals, estimator, *updating]
     _match(method, parts)
     wanted = {name for bound in parts for name in bound.part.needs}
     return Plan(
@@ -70,6 +73,7 @@ def check(method: Method, **params: Mapping[str, Any]) -> Plan:
         estimator=estimator,
         update=update,
         record=tuple(name for name in RECORDABLE if name in wanted),
+        credit=tuple(dict.fromkeys(("advantage", *(name for bound in updating for name in bound.part.needs)))),
         tables=tuple(dict.fromkeys(name for bound in parts for name in bound.part.options.get("tables", ()))),
     )
 

@@ -184,7 +184,14 @@ class Rollouts:
             if values.shape[:1] != (self.n_rows,):
                 raise InputError(f"column {name}", f"shape {tuple(values.shape)}", f"{self.n_rows} rows")
         fields = {name: columns.pop(name) for name in FIELDS if name in columns}
-        return replace(self, columns={**self.columns, **columns}, **fields)
+        return self._changed(columns={**self.columns, **columns}, **fields)
+
+    def _changed(self, **changes: Any) -> Rollouts:
+        """The same rollouts but for some fields, with all that was derived from the others."""
+        other = replace(self, **changes)
+        kept = {name: self.__dict__[name] for name in _DERIVED if name in self.__dict__}
+        other.__dict__.update({name: x for name, x in kept.items() if not _DERIVED[name] & changes.keys()})
+        return other
 
     def with_trajectory_columns(self, **columns: Array) -> Rollouts:
         """Return the same rollouts with more (or other) columns per trajectory."""
@@ -193,7 +200,7 @@ class Rollouts:
                 raise InputError(
                     f"trajectory column {name}", f"shape {tuple(values.shape)}", f"{self.n_trajectories} rows"
                 )
-        return replace(self, trajectory_columns={**self.trajectory_columns, **columns})
+        return self._changed(trajectory_columns={**self.trajectory_columns, **columns})
 
     def map_arrays(self, convert: Any) -> Rollouts:
         """Return rollouts with `convert` applied to every array (for moving between array libraries)."""
@@ -300,6 +307,21 @@ class Rollouts:
         out = namespace(values).empty_like(values)
         out[self.row_order] = values
         return out
+
+
+_DERIVED = {
+    "n_groups": {"group"},
+    "n_batches": {"batch"},
+    "length": {"offsets"},
+    "is_tree": {"parent"},
+    "trajectory": {"offsets"},
+    "group_rows": {"group", "offsets"},
+    "batch_rows": {"batch", "offsets"},
+    "previous": {"offsets", "parent"},
+    "has_single_decisions": {"offsets", "step"},
+    "first_row": {"offsets"},
+}
+"""What is derived once, and the fields it comes from."""
 
 
 def _relabelled(labels: Mapping[str, Array], kept: Mapping[str, Array]) -> dict[str, Array]:

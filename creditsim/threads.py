@@ -26,6 +26,9 @@ def limited_threads(threads: int | None, items: int) -> Iterator[None]:
     """
     before = numba.get_num_threads()
     wanted = (before if items >= _SERIAL_ITEMS else 1) if threads is None else min(threads, before)
+    if wanted == before:
+        yield
+        return
     numba.set_num_threads(wanted)
     try:
         yield

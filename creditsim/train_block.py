@@ -7,7 +7,7 @@ episode, and the tables that parts ask for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -25,11 +25,10 @@ from creditsim.rollouts import Rollouts
 from creditsim.row_counts import mark_met, silent_share
 from creditsim.sampling.table import TableSampler
 from creditsim.sampling.tables import most_rows
-from creditsim.schedules import resolve
-from creditsim.segments import segment_sum
+from creditsim.schedules import Schedule, resolve
+from creditsim.segments import sum_rows
 from creditsim.signal_tables import fixed_tables, moving_tables
 from creditsim.train_config import TrainConfig
-from creditsim.updates.base import row_weight
 
 __all__ = ["Block", "Curves", "at_update"]
 
@@ -97,8 +96,7 @@ class Block:
         _write(curves.mean_return[number], alive, mean_return)
         _write(curves.success[number], alive, success)
         _write(curves.generated[number], alive, _drawn(rollouts, self.size))
-        for name in ("state", "next_state"):
-            mark_met(self._seen, rollouts.batch_rows, rollouts.columns[name])
+        mark_met(self._seen, rollouts)
         curves.met[number] = self._seen.sum(axis=1)
         before = self.learner.theta
         # What is not finite is found and kept out below: NumPy need not warn of it too.
@@ -137,8 +135,10 @@ class Block:
             columns, self.state = at_update(bound, number, updates)(rollouts, self.state)
             rollouts = rollouts.with_columns(**columns)
             made |= set(columns)
-        columns, bad = _credited(rollouts, at_update(self.plan.estimator, number, updates), made, self.size)
-        silent = silent_share(rollouts.batch_rows, row_weight(rollouts), columns["advantage"], self.size)
+        columns, bad = _credited(
+            rollouts, at_update(self.plan.estimator, number, updates), self.plan.credit, made, self.size
+        )
+        silent = silent_share(rollouts, columns["advantage"], self.size)
         rule = at_update(self.plan.update, number, updates)
         self.learner, self.state = rule(self.learner, rollouts, columns, self.state)
         return bad, silent
@@ -146,6 +146,8 @@ class Block:
 
 def at_update(bound: Bound, number: int, updates: int) -> Bound:
     """The part with its schedules resolved for one update."""
+    if not any(isinstance(value, Schedule) for value in bound.params.values()):
+        return bound
     return bound.part.bind(None, **resolve(bound.params, number, updates))
 
 
@@ -154,9 +156,9 @@ def _write(curve: np.ndarray, where: np.ndarray, values: np.ndarray) -> None:
 
 
 def _credited(
-    rollouts: Rollouts, bound: Bound, made: Iterable[str], replicates: int
+    rollouts: Rollouts, bound: Bound, used: Collection[str], made: Iterable[str], replicates: int
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The estimator's columns, and (R,) the replicates in which one of them is not finite: their advantages are 0.
+    """The estimator's columns that are `used`; (R,) the replicates where one is not finite, whose advantages are 0.
 
     A signal that ran away, a critic say, may be more than an estimator can take: its replicates then get none of it.
     """
@@ -173,6 +175,7 @@ def _credited(
         reward = np.where(wild, 0.0, rollouts.reward)
         result = credit(rollouts.with_columns(**{**calm, "reward": reward}), bound, finite=False)
     columns = {"advantage": result.advantage(rollouts)} if isinstance(result, Pairs) else dict(result)
+    columns = {name: values for name, values in columns.items() if name in used}
     bad |= _not_finite(rollouts, columns, replicates)
     if bad.any():
         wild = bad[rollouts.batch_rows]
@@ -186,6 +189,9 @@ def _not_finite(rollouts: Rollouts, columns: dict[str, np.ndarray], replicates: 
     """(R,) bool: replicates with a row at which some column is NaN or infinite."""
     bad = np.zeros(replicates, bool)
     for values in columns.values():
+        # One number tells: a sum is finite only where all that is added is.
+        if values.dtype.kind != "f" or np.isfinite(values.sum()):
+            continue
         rows = ~np.isfinite(values).reshape(values.shape[0], -1).all(axis=1)
         if rows.any():
             bad[rollouts.batch_rows[rows]] = True
@@ -203,7 +209,7 @@ def _sampled(rollouts: Rollouts, replicates: int) -> tuple[np.ndarray, np.ndarra
     """
     ends = "ended" in rollouts.trajectory_columns
     chosen = rollouts.trajectory_columns["ended"] if ends else rollouts.parent < 0
-    score = segment_sum(rollouts.reward, rollouts.trajectory, rollouts.n_trajectories)[chosen]
+    score = sum_rows(rollouts.reward, rollouts.offsets)[chosen]
     at = rollouts.parent[chosen]
     while (at >= 0).any():
         score = score + np.where(at >= 0, rollouts.reward[at], 0.0)
@@ -220,7 +226,7 @@ def _sampled(rollouts: Rollouts, replicates: int) -> tuple[np.ndarray, np.ndarra
 def _drawn(rollouts: Rollouts, replicates: int) -> np.ndarray:
     """(R,) rows drawn for each batch: those told by column `generated_rows`, or those that are there."""
     if "generated_rows" not in rollouts.trajectory_columns:
-        return np.bincount(rollouts.batch_rows, minlength=replicates)
+        return np.bincount(rollouts.batch, rollouts.length, replicates).astype(np.int64)
     first = np.unique(rollouts.group, return_index=True)[1]
     drawn = rollouts.trajectory_columns["generated_rows"][first]
     return np.bincount(rollouts.batch[first], drawn, replicates).astype(np.int64)

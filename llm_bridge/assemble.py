@@ -40,9 +40,9 @@ def prompter(wording: Wording) -> Prompter:
 def open_policy(name: str, tasks: TextTasks, wording: Wording, **options: Any) -> Acts:
     """The policy of that name: random, oracle, a size (a model made here), or the local folder of a model.
 
-    `options` are fields of `PolicyConfig`, of their types. A model made here has a tokenizer trained on walks of the oracle and of a
-    random policy through the environment. Errors: UnknownNameError for another name or option, InputError for
-    an option of another type, and those of `policies.make.make_policy`.
+    `options` are fields of `PolicyConfig`. A model made here has a tokenizer trained on walks of the oracle and of a
+    random policy through the environment. Errors: UnknownNameError for another name or option, InputError for an
+    option of another type, and those of `policies.make.make_policy`.
     """
     from llm_bridge.policies import plain
     from llm_bridge.policies.config import PolicyConfig

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import numba
@@ -13,9 +14,11 @@ import pytest
 from creditsim import threads
 from creditsim import train as loop
 from creditsim.errors import InputError
-from creditsim.mdp import make
+from creditsim.mdp import SoftmaxPolicy, make
 from creditsim.mdp.row_kernels import add_to_cells, read_cells
+from creditsim.rollouts import Rollouts
 from creditsim.row_counts import mark_met, silent_share
+from creditsim.sampling.table import TableSampler
 from creditsim.threads import limited_threads, side_by_side
 from creditsim.train import TrainConfig, TrainResult, train
 
@@ -99,35 +102,64 @@ def test_the_first_error_is_raised_once_all_have_ended() -> None:
     assert sorted(ended) == [0, 2, 3]
 
 
+def rows(rng: np.random.Generator, n: int, batches: int, **columns: np.ndarray) -> Rollouts:
+    """Trajectories of 0 to 12 rows in batches, with columns per row of the arrays given, cut to the rows there are."""
+    length = np.where(np.arange(n) % 5 == 4, 0, rng.integers(1, 13, n))
+    offsets = np.concatenate([[0], np.cumsum(length)])
+    m = int(offsets[-1])
+    mine = {name: x[:m] for name, x in columns.items()}
+    ids = np.sort(rng.integers(0, batches, n))
+    return Rollouts(
+        offsets, np.full(n, -1), ids, ids, np.ones(n, bool), np.zeros(m, np.int64), mine.pop("action"), np.zeros(m),
+        np.arange(m), columns=mine,
+    )  # fmt: skip
+
+
 def test_cells_are_read_and_added_as_numpy_does() -> None:
     rng = np.random.default_rng(0)
     table = rng.normal(size=(3, 5, 2))
-    batch, state, action = (rng.integers(0, n, 400) for n in table.shape)
-    weight = rng.normal(size=400)
-    assert np.array_equal(read_cells(table, batch, state, action), table[batch, state, action])
+    drawn = rows(rng, 60, 3, action=rng.integers(0, 2, 720), state=rng.integers(0, 5, 720))
+    batch, state, action, m = drawn.batch_rows, drawn.columns["state"], drawn.action, drawn.n_rows
+    weight = rng.normal(size=m)
+    # A table in another memory order is read alike.
+    for given in (table, np.asfortranarray(table)):
+        assert np.array_equal(read_cells(given, drawn, state), table[batch, state, action])
     want = np.zeros(table.shape)
     np.add.at(want, (batch, state, action), weight)
-    assert np.array_equal(add_to_cells((3, 5, 2), batch, state, action, weight), want)
+    assert np.array_equal(add_to_cells((3, 5, 2), drawn, state, weight), want)
     # Broken twin: another order of the axes.
-    assert not np.array_equal(read_cells(table, batch, state, action), table[batch, action, state % 2])
+    assert not np.array_equal(read_cells(table, drawn, state), table[batch, action, state % 2])
     for wrong in (-1, 5):
-        bad = np.where(np.arange(400) == 7, wrong, state)
+        bad = np.where(np.arange(m) == 7, wrong, state)
         with pytest.raises(InputError, match="at row 7"):
-            read_cells(table, batch, bad, action)
+            read_cells(table, drawn, bad)
         with pytest.raises(InputError, match="at row 7"):
-            add_to_cells((3, 5, 2), batch, bad, action, weight)
+            add_to_cells((3, 5, 2), drawn, bad, weight)
 
 
 def test_counts_of_rows() -> None:
     rng = np.random.default_rng(1)
-    batch, weight = rng.integers(0, 3, 200), rng.choice([0.0, 0.5, 1.0], 200)
-    advantage = rng.choice([0.0, 1.0, -1.0], 200)
-    live = weight > 0
-    want = [(advantage[live & (batch == r)] == 0).mean() for r in range(3)] + [1.0]
-    assert silent_share(batch, weight, advantage, 4) == pytest.approx(want, abs=1e-15)
-    seen, mdp = np.zeros((3, 4), bool), make("chain@tiny")
-    state = rng.integers(0, 3, 200)
-    mark_met(seen, batch, state)
-    want_seen = np.zeros((3, 4), bool)
-    want_seen[batch, state] = True
-    assert np.array_equal(seen, want_seen) and mdp.n_states > 0
+    columns = {name: rng.integers(0, 9, 480) for name in ("action", "state", "next_state")}
+    drawn = rows(rng, 40, 3, **columns, weight=rng.choice([0.0, 0.5, 1.0], 480))
+    batch, m = drawn.batch_rows, drawn.n_rows
+    advantage = rng.choice([0.0, 1.0, -1.0], m)
+    plain = replace(drawn, columns={name: drawn.columns[name] for name in ("state", "next_state")})
+    for some, live in ((drawn, drawn.columns["weight"] > 0), (plain, np.ones(m, bool))):
+        want = [(advantage[live & (batch == r)] == 0).mean() for r in range(3)] + [1.0]
+        assert silent_share(some, advantage, 4) == pytest.approx(want, abs=1e-15)
+    seen, want_seen = np.zeros((3, 9), bool), np.zeros((3, 9), bool)
+    mark_met(seen, drawn)
+    last = drawn.offsets[1:][drawn.length > 0] - 1
+    want_seen[batch, drawn.columns["state"]] = True
+    want_seen[batch[last], drawn.columns["next_state"][last]] = True
+    assert np.array_equal(seen, want_seen)
+
+
+def test_states_met_are_those_of_all_moves() -> None:
+    mdp = make("chain@tiny")
+    drawn = TableSampler(mdp, batches=3, groups=2).extend(copies=4, policy=SoftmaxPolicy.uniform(mdp, 3))
+    seen, want = np.zeros((3, mdp.n_states), bool), np.zeros((3, mdp.n_states), bool)
+    mark_met(seen, drawn)
+    for name in ("state", "next_state"):
+        want[drawn.batch_rows, drawn.columns[name]] = True
+    assert np.array_equal(seen, want)

@@ -9,9 +9,9 @@ from creditsim.arrays import Array, namespace
 from creditsim.errors import InputError, choose
 from creditsim.estimators.base import estimator
 from creditsim.estimators.gigpo import Normalise, episode_level, invalid_penalty
-from creditsim.estimators.scores import check_number, live_rows
+from creditsim.estimators.scores import check_number, episode_score, live_rows
 from creditsim.rollouts import Rollouts
-from creditsim.segments import factorize, reverse_scan, segment_count, segment_normalise
+from creditsim.segments import factorize, repeat_to_rows, reverse_scan, segment_count, segment_normalise
 
 __all__ = ["hgpo"]
 
@@ -87,27 +87,36 @@ def hgpo(
     off = invalid_penalty(rollouts, penalty)
     discounted = reverse_scan(rollouts.reward, gamma, rollouts.offsets)
     step_score = discounted if off is None else discounted - off
-    score, base = episode_level(rollouts, off, "step", scale, 1, eps, "raw")
     total, mass, levels = xp.zeros(rollouts.n_rows), xp.zeros(rollouts.n_rows), xp.zeros(rollouts.n_rows, xp.int64)
 
     def add(a: Array, present: Array, weight: float) -> None:
-        if zero_levels == "drop":
-            present = present & (abs(a) > zero_tolerance)
         nonlocal total, mass, levels
-        total = total + xp.where(present, weight * a, 0.0)
-        mass = mass + xp.where(present, weight, 0.0)
-        levels = levels + present
+        total += xp.where(present, weight * a, 0.0)
+        mass += weight * present
+        levels += present
 
+    def away(a: Array) -> Array:
+        return abs(a) > zero_tolerance
+
+    base = None
     if base_group:
-        add(base, live_rows(rollouts), 1.0)
+        score, base = episode_level(rollouts, off, "step", scale, 1, eps, "raw")
+        add(base, away(base) if zero_levels == "drop" else live_rows(rollouts), 1.0)
+    else:
+        score = repeat_to_rows(episode_score(rollouts), rollouts.offsets)
+        score = score if off is None else score - off
     for length, (ids, n) in enumerate(_windows(rollouts, K), start=1):
         a = segment_normalise(step_score, ids, n, scale=scale, ddof=ddof, eps=eps)
-        count = segment_count(step_score, ids, n)
-        add(a, (ids >= 0) & (count[ids] >= 2), float(length + (weights == "code")) ** alpha)
+        if zero_levels == "drop":
+            # Windows that are no level, and those of one member, have got 0 already.
+            present = away(a)
+        else:
+            present = (ids >= 0) & (segment_count(step_score, ids, n)[ids] >= 2)
+        add(a, present, float(length + (weights == "code")) ** alpha)
     mass = mass + (eps if weights == "code" else 0.0)
     return {
         "advantage": total / xp.where(levels > 0, mass, 1.0),
-        "base_advantage": base if base_group else xp.zeros(rollouts.n_rows),
+        "base_advantage": xp.zeros(rollouts.n_rows) if base is None else base,
         "levels": levels,
         "episode_score": score,
         "step_score": step_score,
@@ -118,12 +127,12 @@ def hgpo(
 def _windows(rollouts: Rollouts, k: int) -> Iterator[tuple[Array, int]]:
     """Ids (M,) of the last 1, 2, ..., k+1 observations inside the group; -1 for rows without so many or of weight 0."""
     xp = namespace(rollouts.reward)
-    live = live_rows(rollouts)
-    previous = rollouts.previous
+    live = live_rows(rollouts) if "weight" in rollouts.columns else None
     ids, n = factorize(rollouts.group_rows, rollouts.observation)
-    whole = xp.ones(rollouts.n_rows, bool)
     for length in range(1, k + 2):
         if length > 1:
-            whole = (previous >= 0) & whole[previous]
-            ids, n = factorize(xp.where(whole, ids[previous], -1), rollouts.observation)
-        yield xp.where(live & whole, ids, -1), n
+            previous = rollouts.previous
+            before = xp.where(previous >= 0, ids[previous], -1)
+            ids, n = factorize(before, rollouts.observation)
+            ids = xp.where(before >= 0, ids, -1)
+        yield ids if live is None else xp.where(live, ids, -1), n

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from creditsim.arrays import Array, namespace
+from creditsim.arrays import Array, namespace, numbers
 from creditsim.errors import InputError
 from creditsim.estimators.base import estimator
 from creditsim.estimators.scores import Entries, check_number, entries, episode_score, reward_table
@@ -103,9 +103,11 @@ class _Objectives:
             k = rollouts.trajectory_columns["rewards_K"].shape[-1]
         else:
             k = rollouts.columns["reward_K"].shape[-1] if "reward_K" in rollouts.columns else 0
-        given = [1.0 / max(k, 1)] * max(k, 1) if weights is None else [float(w) for w in weights]
-        if not (all(w >= 0 and math.isfinite(w) for w in given) and any(given)):
-            raise InputError(f"{name} weights", given, "finite numbers >= 0, at least one above 0")
+        allowed = "finite numbers >= 0, at least one above 0"
+        told = numbers(f"{name} weights", () if weights is None else weights, allowed)
+        given = [1.0 / max(k, 1)] * max(k, 1) if weights is None else told.reshape(-1).tolist()
+        if told.ndim != 1 or not (all(w >= 0 and math.isfinite(w) for w in given) and any(given)):
+            raise InputError(f"{name} weights", given, allowed)
         if k:
             table = reward_table(rollouts, given, needed_by=name)
         elif len(given) == 1:

@@ -10,7 +10,7 @@ from typing import Literal
 from creditsim.arrays import Array, namespace
 from creditsim.errors import InputError, choose
 from creditsim.rollouts import Rollouts
-from creditsim.segments import repeat_to_rows, segment_count, segment_sum
+from creditsim.segments import repeat_to_rows, segment_count, sum_rows
 
 __all__ = [
     "Entries",
@@ -39,7 +39,7 @@ def check_number(field: str, value: float, low: float, high: float = math.inf) -
 
 def episode_score(rollouts: Rollouts) -> Array:
     """Undiscounted return of each trajectory, S_i = sum_t r_{i,t}, shape (N,); 0 for a trajectory without rows."""
-    return segment_sum(rollouts.reward, rollouts.trajectory, rollouts.n_trajectories)
+    return sum_rows(rollouts.reward, rollouts.offsets)
 
 
 def weighted_score(rollouts: Rollouts, weights: Sequence[float], needed_by: str) -> Array:
@@ -51,7 +51,7 @@ def reward_table(rollouts: Rollouts, weights: Sequence[float], needed_by: str) -
     """K rewards of each trajectory (N, K): column `rewards_K`, else the sums of row column `reward_K` (M, K)."""
     if "rewards_K" not in rollouts.trajectory_columns and "reward_K" in rollouts.columns:
         xp, rows = namespace(rollouts.reward), rollouts.columns["reward_K"]
-        sums = [segment_sum(rows[:, k], rollouts.trajectory, rollouts.n_trajectories) for k in range(rows.shape[1])]
+        sums = [sum_rows(rows[:, k], rollouts.offsets) for k in range(rows.shape[1])]
         table = xp.stack(sums, axis=1)
     else:
         table = rollouts.column("rewards_K", needed_by=needed_by)
@@ -118,7 +118,7 @@ class Entries:
         """Sum of a value per row over the live rows of each entry, (M,) -> (E,)."""
         if self.live is not None:
             values = namespace(values).where(self.live, values, 0.0)
-        return values if self.per_row else segment_sum(values, self.rollouts.trajectory, self.rollouts.n_trajectories)
+        return values if self.per_row else sum_rows(values, self.rollouts.offsets)
 
     def batch_of_groups(self) -> Array:
         """(G,) batch of each group; -1 for groups without entries."""

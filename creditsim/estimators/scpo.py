@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from creditsim.arrays import Array, namespace, to_numpy
+from creditsim.arrays import Array, namespace, numbers, to_numpy
 from creditsim.errors import InputError, choose
 from creditsim.estimators.base import estimator
 from creditsim.estimators.gigpo import Normalise, episode_level, invalid_penalty, step_level
@@ -178,7 +178,8 @@ def _scores(
     if callable(similarity):
         got = to_numpy(similarity(rollouts, left, right))
     else:
-        got = _looked_up(to_numpy(similarity), rollouts, left, right)
+        table = to_numpy(similarity) if hasattr(similarity, "shape") else similarity
+        got = _looked_up(numbers("similarity", table, "an array (O, A, O, A)"), rollouts, left, right)
     if got.shape != left.shape:
         raise InputError("similarity", f"a result of shape {got.shape}", f"{left.shape}, one number per pair of steps")
     inside = (got >= 0) & (got <= 1)

@@ -12,6 +12,7 @@ from creditsim.arrays import to_numpy
 from creditsim.errors import InputError
 from creditsim.exact.sweep import Sweep, backward, backward_lanes, best, forward, look_ahead, prepare
 from creditsim.mdp.mixtures import check_probabilities
+from creditsim.mdp.once import once_per_mdp
 from creditsim.mdp.table import TabularMDP
 from creditsim.threads import limited_threads
 
@@ -129,7 +130,7 @@ def objective(mdp: TabularMDP, pi: np.ndarray, gamma: float | None = None) -> np
     For learning curves: replicates share the MDP. Errors as in `solve`.
     """
     table = check_probabilities(mdp, pi)
-    sweep = prepare(mdp, mdp.gamma if gamma is None else gamma)
+    sweep = _prepared(mdp, mdp.gamma if gamma is None else float(gamma))
     flat = table.reshape(-1, mdp.n_states, mdp.n_actions)
     chunks = -(-flat.shape[0] // _LANES)
     lanes = min(_LANES, flat.shape[0])
@@ -142,6 +143,11 @@ def objective(mdp: TabularMDP, pi: np.ndarray, gamma: float | None = None) -> np
         backward_lanes(sweep.place, sweep.weight, sweep.reward, sweep.order, by_lane, mdp.horizon, two, mean)
     j = np.einsum("s,csk->ck", mdp.start, two[:, mdp.n_states :]).reshape(-1)
     return j[: flat.shape[0]].reshape(table.shape[:-2])
+
+
+@once_per_mdp
+def _prepared(mdp: TabularMDP, gamma: float) -> Sweep:
+    return prepare(mdp, gamma)
 
 
 def optimal(mdp: TabularMDP, gamma: float | None = None) -> Solution:

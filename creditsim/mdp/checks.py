@@ -9,7 +9,7 @@ import numpy as np
 
 from creditsim.errors import InputError
 
-__all__ = ["finite", "fraction", "generator", "number_rows", "numbers", "whole"]
+__all__ = ["finite", "fraction", "generator", "number_rows", "whole"]
 
 
 def whole(field: str, got: int, least: int, most: int | None = None) -> int:
@@ -34,14 +34,6 @@ def finite(field: str, got: float) -> float:
     if not isinstance(got, (int, float, np.integer, np.floating)) or not math.isfinite(got):
         raise InputError(field, repr(got), "a finite number")
     return float(got)
-
-
-def numbers(field: str, got: Any, allowed: str) -> np.ndarray:
-    """Return `got` as an array of floats; else InputError: no numbers, or rows of unlike length."""
-    try:
-        return np.asarray(got, np.float64)
-    except (TypeError, ValueError):
-        raise InputError(field, repr(got), allowed) from None
 
 
 def number_rows(field: str, got: Any, allowed: str) -> list[np.ndarray]:

@@ -121,7 +121,7 @@ class SoftmaxPolicy:
         table = self.table
         if table.shape[-2] < mdp.n_contexts or table.shape[-1] != mdp.n_actions:
             raise InputError("policy table", f"shape {table.shape[-2:]}", f"({mdp.n_contexts}, {mdp.n_actions})")
-        return masked_softmax(table[..., mdp.context, :] / self.temperature, mdp.mask)
+        return masked_softmax(table.take(mdp.context, axis=-2) / self.temperature, mdp.mask)
 
     def pullback(self, mdp: TabularMDP, weight: np.ndarray) -> np.ndarray:
         """(..., C*A): for logits, d log pi(a|s) / d theta[c, a'] = 1{a' = a} - pi(a'|s), c the context of s."""

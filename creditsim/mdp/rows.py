@@ -45,7 +45,7 @@ class TablePolicy:
 
     def log_prob(self, rollouts: Rollouts) -> np.ndarray:
         """(M,) log-probability of each row's action."""
-        return read_cells(self._log_table, *_cells(rollouts))
+        return read_cells(self._log_table, rollouts, rollouts.column("state", "a tabular policy"))
 
     def entropy(self, rollouts: Rollouts) -> np.ndarray:
         """(M,) entropy in nats of the policy in each row's state."""
@@ -54,7 +54,7 @@ class TablePolicy:
     def pullback(self, rollouts: Rollouts, weight: np.ndarray) -> np.ndarray:
         """(R, P) sum over the rows of each batch of weight_i d log pi(a_i | s_i) / d theta."""
         r, s, a = self.table.shape
-        per_cell = add_to_cells((r, s, a), *_cells(rollouts), np.ascontiguousarray(weight, np.float64))
+        per_cell = add_to_cells((r, s, a), rollouts, rollouts.column("state", "a tabular policy"), weight)
         return self.policy.pullback(self.mdp, per_cell)
 
     def entropy_pullback(self, rollouts: Rollouts, weight: np.ndarray) -> np.ndarray:
@@ -67,9 +67,3 @@ class TablePolicy:
     def with_theta(self, theta: np.ndarray) -> TablePolicy:
         """The same MDP and policy class with other parameters."""
         return replace(self, policy=self.policy.with_theta(theta))
-
-
-def _cells(rollouts: Rollouts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    ids = (rollouts.batch_rows, rollouts.column("state", "a tabular policy"), rollouts.action)
-    batch, state, action = (np.ascontiguousarray(each, np.int64) for each in ids)
-    return batch, state, action

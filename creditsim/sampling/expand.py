@@ -86,8 +86,9 @@ def _new_rows(
         log_pi = np.log(pi.reshape(-1, *pi.shape[-2:]))
     with limited_threads(threads, m):
         _fill(
-            walk.codes, offsets, plan.step, _replicate(plan, pi), walk.state, walk.action, walk.branch, mdp.successor,
-            mdp.scalar_reward, mdp.observation, mdp.context, mdp.tick, log_pi, out["observation"], out["action"],
+            walk.codes, offsets, plan.step, _replicate(plan, pi), walk.state, walk.action, walk.branch,
+            mdp.successor.shape, mdp.successor.reshape(-1), mdp.scalar_reward.reshape(-1), mdp.observation,
+            mdp.context, mdp.tick, log_pi.reshape(-1), out["observation"], out["action"],
             out["reward"], out["step"], out["state"], out["next_state"], out["context"], out["log_prob"],
         )  # fmt: skip
     return out
@@ -95,23 +96,27 @@ def _new_rows(
 
 @kernel(parallel=True)
 def _fill(
-    codes, offsets, first_step, replicate, slot_state, slot_action, slot_branch, successor, scalar_reward,
-    observation_of, context_of, tick, log_pi, observation, action, reward, step, state, next_state, context, log_prob,
+    codes, offsets, first_step, replicate, slot_state, slot_action, slot_branch, shape, to, paid,
+    observation_of, context_of, tick, log_of, observation, action, reward, step, state, next_state, context, log_prob,
 ):  # fmt: skip
     n = codes.shape[0]
+    # Unsigned look-ups in flat tables: signed ones would be checked for counting from the end.
+    states, actions, branches = np.uint64(shape[0]), np.uint64(shape[1]), np.uint64(shape[2])
     for chunk in prange(_CHUNKS):
         for i in range(n * chunk // _CHUNKS, n * (chunk + 1) // _CHUNKS):
-            time = first_step[i]
-            for row in range(offsets[i], offsets[i + 1]):
-                slot = codes[i, row - offsets[i]]
-                s, a, b = slot_state[slot], slot_action[slot], slot_branch[slot]
-                there = successor[s, a, b]
+            time, begin = first_step[i], offsets[i]
+            drawn, own = codes[i], np.uint64(replicate[i]) * states
+            for at in range(offsets[i + 1] - begin):
+                row, slot = begin + at, np.uint64(drawn[at])
+                s, a = np.uint64(slot_state[slot]), np.uint64(slot_action[slot])
+                outcome = (s * actions + a) * branches + np.uint64(slot_branch[slot])
+                there = to[outcome]
                 observation[row] = observation_of[s]
                 action[row] = a
-                reward[row] = scalar_reward[s, a, b]
+                reward[row] = paid[outcome]
                 step[row] = time
                 state[row] = s
                 next_state[row] = there
                 context[row] = context_of[s]
-                log_prob[row] = log_pi[replicate[i], s, a]
-                time += tick[there]
+                log_prob[row] = log_of[(own + s) * actions + a]
+                time += tick[np.uint64(there)]

@@ -9,9 +9,10 @@ import numpy as np
 
 from creditsim.errors import InputError, choose
 from creditsim.jit import kernel
+from creditsim.mdp.once import once_per_mdp
 from creditsim.mdp.table import TabularMDP
 from creditsim.rng import Purpose, key_words
-from creditsim.sampling.alias import alias_tables
+from creditsim.sampling.alias import AliasTables, alias_tables
 from creditsim.sampling.expand import Plan, Walk
 from creditsim.sampling.kernels import record, starts
 from creditsim.sampling.sampler import Sampler
@@ -110,7 +111,7 @@ class TableSampler(Sampler):
 
 def start_states(mdp: TabularMDP, seed: int, stream: np.ndarray, group: np.ndarray, round_: int = 0) -> np.ndarray:
     """Draw the start state of each (stream, group) pair of a round; all (n,)."""
-    alias = alias_tables(mdp.start[None])
+    alias = _start_table(mdp)
     out = np.empty(stream.size, np.int64)
     bits = (alias.n_buckets - 1).bit_length()
     chunks = max(1, min(_CHUNKS, stream.size // _LANES))
@@ -121,6 +122,11 @@ def start_states(mdp: TabularMDP, seed: int, stream: np.ndarray, group: np.ndarr
             alias.slot_outcome, np.empty((chunks, 4, _LANES), np.uint32),
         )  # fmt: skip
     return out
+
+
+@once_per_mdp
+def _start_table(mdp: TabularMDP) -> AliasTables:
+    return alias_tables(mdp.start[None])
 
 
 @kernel

@@ -7,12 +7,13 @@ over successors. A *slot* is what a draw returns; each stands for one outcome (s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from creditsim.errors import InputError, TooLargeError
+from creditsim.mdp.once import once_per_mdp
 from creditsim.mdp.policy import Policy
 from creditsim.mdp.table import TabularMDP
 from creditsim.sampling.alias import AliasTables, alias_tables
@@ -159,47 +160,49 @@ def _joint(mdp: TabularMDP, pi: np.ndarray) -> Tables:
     alias = alias_tables(_lawful(joint, ~mdp.terminal))
     inside = alias.slot_outcome.reshape(s, -1)
     owner = np.repeat(np.arange(s), inside.shape[1]).reshape(inside.shape)
-    none = np.zeros(0, np.uint32)
-    return _finish(mdp, alias, owner, inside // b, inside % b, none, none.astype(np.int32), 0)
+    return _finish(mdp, alias, owner, inside // b, inside % b)
 
 
 def _two_stage(mdp: TabularMDP, pi: np.ndarray) -> Tables:
+    a, last = mdp.n_actions, _successors(mdp)
+    padded = np.concatenate([_lawful(pi, ~mdp.terminal[None]), np.broadcast_to(np.eye(1, a), (pi.shape[0], 1, a))], 1)
+    pick = alias_tables(padded.reshape(-1, a))
+    return replace(
+        last,
+        pick_threshold=pick.threshold.reshape(-1),
+        pick_action=pick.slot_outcome,
+        pick_bits=(pick.n_buckets - 1).bit_length(),
+        wide=last.wide or pick.n_buckets > _NARROW_BUCKETS,
+    )
+
+
+@once_per_mdp
+def _successors(mdp: TabularMDP) -> Tables:
+    """The stage that draws successors: it is the same for all policies."""
     s, a, b = mdp.successor.shape
     used = ~mdp.terminal[:, None] & mdp.mask
     alias = alias_tables(_lawful(mdp.probability, used).reshape(s * a, b))
     inside = alias.slot_outcome.reshape(s, -1)
     owner = np.repeat(np.arange(s), inside.shape[1]).reshape(inside.shape)
     action = np.tile(np.repeat(np.arange(a), inside.shape[1] // a), (s, 1))
-    padded = np.concatenate([_lawful(pi, ~mdp.terminal[None]), np.broadcast_to(np.eye(1, a), (pi.shape[0], 1, a))], 1)
-    pick = alias_tables(padded.reshape(-1, a))
-    bits = (pick.n_buckets - 1).bit_length()
-    return _finish(mdp, alias, owner, action, inside, pick.threshold.reshape(-1), pick.slot_outcome, bits)
+    return _finish(mdp, alias, owner, action, inside)
 
 
-def _finish(
-    mdp: TabularMDP,
-    alias: AliasTables,
-    state: np.ndarray,
-    action: np.ndarray,
-    branch: np.ndarray,
-    pick_threshold: np.ndarray,
-    pick_action: np.ndarray,
-    pick_bits: int,
-) -> Tables:
-    """Add the sink and flatten; `state`, `action`, `branch` are (S, slots of a state)."""
-    s = mdp.n_states
+def _finish(mdp: TabularMDP, alias: AliasTables, state: np.ndarray, action: np.ndarray, branch: np.ndarray) -> Tables:
+    """Add the sink and flatten, without a stage for actions; `state`, `action`, `branch` are (S, slots of a state)."""
+    s, none = mdp.n_states, np.zeros(0, np.uint32)
     move = moves(mdp, mdp.successor[state, action, branch])
     bits = (alias.n_buckets - 1).bit_length()
     return Tables(
         threshold=_with_sink(alias.threshold.reshape(s, -1), 0).reshape(-1),
         bits=bits,
         move=_with_sink(move, 4 * s).astype(np.uint32).reshape(-1),
-        pick_threshold=pick_threshold,
-        pick_action=pick_action,
-        pick_bits=pick_bits,
+        pick_threshold=none,
+        pick_action=none.astype(np.int32),
+        pick_bits=0,
         n_actions=mdp.n_actions,
         uniform=bool(mdp.tick[~mdp.terminal].all()),
-        wide=max(alias.n_buckets, 1 << pick_bits) > _NARROW_BUCKETS,
+        wide=alias.n_buckets > _NARROW_BUCKETS,
         sink=s,
         state=_with_sink(state, 0).astype(np.int32).reshape(-1),
         action=_with_sink(action, 0).astype(np.int32).reshape(-1),

@@ -26,6 +26,7 @@ from creditsim.segments.api import (
     segment_std,
     segment_sum,
     shift,
+    sum_rows,
 )
 
 __all__ = [
@@ -44,4 +45,5 @@ __all__ = [
     "segment_std",
     "segment_sum",
     "shift",
+    "sum_rows",
 ]

@@ -185,3 +185,11 @@ def context_ids(rollouts: Rollouts, k: int) -> tuple[Array, int]:
 def repeat_to_rows(x: Array, offsets: Array) -> Array:
     """Repeat a value per trajectory to the trajectory's rows. Shapes (N, ...) -> (M, ...)."""
     return _run("repeat_to_rows", x, offsets)
+
+
+def sum_rows(x: Array, offsets: Array) -> Array:
+    """Sum of each trajectory's rows: s_i = sum over t of x_{i,t}, as `segment_sum` by trajectory. Shapes (M,) -> (N,).
+
+    Rows are added in order; a trajectory without rows gets 0.
+    """
+    return _run("sum_rows", x, offsets)

@@ -7,7 +7,7 @@ until the caller rounds them. `shift` and `repeat_to_rows` only move values and 
 from creditsim.segments.cpu_factorize import factorize
 from creditsim.segments.cpu_normalise import segment_mean, segment_normalise, segment_std
 from creditsim.segments.cpu_reduce import segment_count, segment_max, segment_min, segment_rank, segment_sum
-from creditsim.segments.cpu_scan import backup, repeat_to_rows, reverse_scan, scan, shift
+from creditsim.segments.cpu_scan import backup, repeat_to_rows, reverse_scan, scan, shift, sum_rows
 
 __all__ = [
     "backup",
@@ -24,4 +24,5 @@ __all__ = [
     "segment_std",
     "segment_sum",
     "shift",
+    "sum_rows",
 ]

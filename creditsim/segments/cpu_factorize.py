@@ -43,7 +43,24 @@ def _fold(a: np.ndarray, low_a: int, b: np.ndarray, low_b: int, width_b: int, ou
 def _direct(key: np.ndarray, low: int, table: np.ndarray, ids: np.ndarray) -> int:
     count = 0
     for i in range(key.size):
-        slot = key[i] - low
+        slot = np.uint64(key[i] - low)
+        j = table[slot]
+        if j < 0:
+            j = count
+            table[slot] = j
+            count += 1
+        ids[i] = j
+    return count
+
+
+@kernel
+def _direct_pair(
+    a: np.ndarray, low_a: int, b: np.ndarray, low_b: int, width_b: int, table: np.ndarray, ids: np.ndarray
+) -> int:
+    """`_fold` and `_direct` in one pass."""
+    count = 0
+    for i in range(a.size):
+        slot = np.uint64((a[i] - low_a) * width_b + (b[i] - low_b))
         j = table[slot]
         if j < 0:
             j = count
@@ -179,8 +196,11 @@ def factorize(*keys: Any) -> tuple[np.ndarray, int]:
     if len(arrays) == 1:
         return _dense(*folded)
     last = _ranged(arrays[-1])
-    in_runs = _paired(folded, last) if not _fits_table(folded[2] * last[2], m) else None
-    return in_runs or _dense(*_folded(folded, last))
+    width = folded[2] * last[2]
+    if _fits_table(width, m):
+        ids = np.empty(m, np.int64)
+        return ids, _direct_pair(*folded[:2], *last, np.full(width, -1, np.int32), ids)
+    return _paired(folded, last) or _dense(*_folded(folded, last))
 
 
 _Key = tuple[np.ndarray, int, int]

@@ -118,10 +118,12 @@ def _write(x: np.ndarray, ids: np.ndarray, table: np.ndarray, y: np.ndarray) -> 
         j = ids[i]
         if j >= n:
             return i
-        if j < 0 or table[j, SPREAD] == 0.0:
+        if j < 0:
             y[i] = 0.0
-        else:
-            y[i] = ((x[i] - table[j, FIRST]) - table[j, MEAN]) * table[j, SPREAD]
+            continue
+        segment = np.uint64(j)
+        factor = table[segment, SPREAD]
+        y[i] = ((x[i] - table[segment, FIRST]) - table[segment, MEAN]) * factor if factor != 0.0 else 0.0
     return -1
 
 

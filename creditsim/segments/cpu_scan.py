@@ -11,7 +11,7 @@ from creditsim.errors import InputError
 from creditsim.jit import kernel
 from creditsim.segments.cpu_inputs import decays, floats, integers
 
-__all__ = ["backup", "repeat_to_rows", "reverse_scan", "scan", "shift"]
+__all__ = ["backup", "repeat_to_rows", "reverse_scan", "scan", "shift", "sum_rows"]
 
 _PARALLEL_ROWS = 2_000_000
 """Rows from which a scan takes more than a few milliseconds, so that waking other threads pays."""
@@ -182,3 +182,21 @@ def repeat_to_rows(x: Any, offsets: Any) -> np.ndarray:
     if x.shape[0] != offsets.shape[0] - 1:
         raise InputError("x", f"{x.shape[0]} entries", f"{offsets.shape[0] - 1}, one per trajectory")
     return np.repeat(x, offsets[1:] - offsets[:-1], axis=0)
+
+
+@kernel
+def _add_up(x: np.ndarray, offsets: np.ndarray, out: np.ndarray) -> None:
+    for i in range(out.size):
+        total = 0.0
+        for r in range(offsets[i], offsets[i + 1]):
+            total += x[r]
+        out[i] = total
+
+
+def sum_rows(x: Any, offsets: Any) -> np.ndarray:
+    """Sum (N,) of each trajectory's rows, added in order."""
+    x = floats(x)
+    offsets = _checked_offsets(offsets, x.shape[0])
+    out = np.empty(offsets.shape[0] - 1)
+    _add_up(x, offsets, out)
+    return out

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from creditsim.arrays import Array, namespace
 from creditsim.errors import InputError
+from creditsim.ragged import rows_of
 from creditsim.segments import gpu_kernels as kernels
-from creditsim.segments.gpu_scan import backup, repeat_to_rows, reverse_scan, scan, shift
+from creditsim.segments.gpu_scan import backup, checked_offsets, repeat_to_rows, reverse_scan, scan, shift
 from creditsim.segments.gpu_sorted import floats, integers, reduce_sorted, sort_rows
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "segment_std",
     "segment_sum",
     "shift",
+    "sum_rows",
 ]
 
 
@@ -39,6 +41,12 @@ def _reduced(x: Array, ids: Array, n: int, where: Array | None, how: int) -> Arr
 def segment_sum(x: Array, ids: Array, n: int, where: Array | None = None) -> Array:
     """Sum of each segment (n,)."""
     return _reduced(x, ids, n, where, kernels.SUM)
+
+
+def sum_rows(x: Array, offsets: Array) -> Array:
+    """Sum (N,) of each trajectory's rows."""
+    offsets = checked_offsets(namespace(x), offsets, x.shape[0])
+    return segment_sum(x, rows_of(offsets, x.shape[0]), offsets.shape[0] - 1)
 
 
 def segment_min(x: Array, ids: Array, n: int, where: Array | None = None) -> Array:

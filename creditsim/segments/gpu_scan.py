@@ -11,10 +11,11 @@ from creditsim.ragged import rows_of
 from creditsim.segments import gpu_kernels as kernels
 from creditsim.segments.gpu_sorted import floats, integers
 
-__all__ = ["backup", "repeat_to_rows", "reverse_scan", "scan", "shift"]
+__all__ = ["backup", "checked_offsets", "repeat_to_rows", "reverse_scan", "scan", "shift"]
 
 
-def _offsets(xp: Any, offsets: Array, m: int) -> Array:
+def checked_offsets(xp: Any, offsets: Array, m: int) -> Array:
+    """Return offsets (N+1,) as integers that rise from 0 to m."""
     offsets = integers(xp.asarray(offsets), "offsets")
     if not offsets.shape[0]:
         raise InputError("offsets", "no entries", f"a rise from 0 to {m}, the number of rows")
@@ -37,7 +38,7 @@ def _decays(xp: Any, decay: Any, m: int) -> tuple[Array, int]:
 def _scanned(x: Array, decay: Any, offsets: Array, back: bool) -> Array:
     xp = namespace(x)
     x = floats(x)
-    offsets = _offsets(xp, offsets, x.shape[0])
+    offsets = checked_offsets(xp, offsets, x.shape[0])
     decay, stride = _decays(xp, decay, x.shape[0])
     y = xp.empty(x.shape[0])
     kernels.launch(kernels.scan_trajectories, offsets.shape[0] - 1, x, decay, stride, offsets, back, y)
@@ -101,7 +102,7 @@ def shift(x: Array, offsets: Array, by: int, fill: Any) -> Array:
     """y_t = x_{t-by} inside each trajectory, `fill` where that lies outside; the type of x is kept."""
     xp = namespace(x)
     m = x.shape[0]
-    offsets = _offsets(xp, offsets, m)
+    offsets = checked_offsets(xp, offsets, m)
     if m == 0:
         return x.copy()
     which = rows_of(offsets, m)
@@ -115,7 +116,7 @@ def repeat_to_rows(x: Array, offsets: Array) -> Array:
     """Repeat (N, ...) a value per trajectory to (M, ...) its rows; the type of x is kept."""
     xp = namespace(x)
     m = int(offsets[-1]) if offsets.shape[0] else 0
-    offsets = _offsets(xp, offsets, m)
+    offsets = checked_offsets(xp, offsets, m)
     if x.shape[0] != offsets.shape[0] - 1:
         raise InputError("x", f"{x.shape[0]} entries", f"{offsets.shape[0] - 1}, one per trajectory")
     return x[rows_of(offsets, m)]

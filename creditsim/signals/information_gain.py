@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from creditsim.arrays import numbers
 from creditsim.errors import InputError
 from creditsim.rng import Purpose, normals
 from creditsim.rollouts import Rollouts
@@ -52,7 +53,8 @@ def information_gain(
         columns, _ = oracle_value(rollouts, state, noise=noise, noise_seed=noise_seed)
         before, after = columns["value"], columns["next_value"]
     else:
-        before, after = _from_table(rollouts, np.asarray(table, np.float64), noise, noise_seed)
+        phi = numbers("signal information_gain table", table, "numbers in [0, 1], one per state")
+        before, after = _from_table(rollouts, phi, noise, noise_seed)
     new = rollouts.first_row.copy()
     new[1:] |= rollouts.step[1:] != rollouts.step[:-1]
     turn = np.cumsum(new) - 1

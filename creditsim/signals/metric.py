@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from creditsim.arrays import numbers
 from creditsim.errors import InputError, choose
 from creditsim.rng import Purpose, normals
 from creditsim.rollouts import Rollouts
@@ -44,10 +45,11 @@ def metric(
         tokens = rollouts.columns.get("tokens", np.ones(rollouts.n_rows))
         found = segment_sum(np.asarray(tokens, np.float64), rollouts.trajectory, n)
     else:
-        table = np.asarray(() if values is None else values, np.float64)
         actions = int(rollouts.action.max(initial=-1)) + 1
+        allowed = f"at least {actions} finite numbers, one per action"
+        table = numbers("signal metric values", () if values is None else values, allowed)
         if table.ndim != 1 or table.size < actions or not np.isfinite(table).all():
-            raise InputError("signal metric values", values, f"at least {actions} finite numbers, one per action")
+            raise InputError("signal metric values", values, allowed)
         found = segment_mean(table[rollouts.action], rollouts.trajectory, n)
     if not (np.isfinite(noise) and noise >= 0):
         raise InputError("signal metric noise", noise, "a finite number >= 0")

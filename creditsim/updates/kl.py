@@ -91,5 +91,5 @@ def kl_loss(
     rows = Rows.read(log_prob, ref_log_prob, namespace(native(log_prob)).zeros(log_prob.shape), offsets, weight, batch)
     value, slope = kl_estimate(rows.log_prob, rows.old_log_prob, kind)
     return rows.result(
-        coefficient * value, coefficient * slope, aggregation, norm, measure=lambda: {"kl": rows.mean(value)}
+        lambda: coefficient * value, coefficient * slope, aggregation, norm, measure=lambda: {"kl": rows.mean(value)}
     )

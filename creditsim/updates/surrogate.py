@@ -11,10 +11,10 @@ from creditsim.errors import InputError
 from creditsim.registry import Bound
 from creditsim.rng import Purpose, derive_seed, uniforms
 from creditsim.rollouts import Rollouts
-from creditsim.updates.base import RowPolicy, State, row_weight, update
+from creditsim.updates.base import RowPolicy, State, update
 from creditsim.updates.kl import KL_ESTIMATORS, kl_estimate
 from creditsim.updates.losses import LOSSES
-from creditsim.updates.losses.base import evaluate
+from creditsim.updates.losses.base import LossResult, evaluate
 from creditsim.updates.optimiser import ascend
 
 __all__ = ["minibatch_of", "surrogate"]
@@ -72,14 +72,17 @@ def surrogate(
     bound = _with_norm(LOSSES.bind(loss, **{name: value for name, value in given.items() if value is not None}), state)
     state = {**state, "reference_theta": state.get("reference_theta", policy.theta)}
     extra = {name: credit[name] for name in bound.part.needs if name in credit}
-    flat = replace(rollouts, parent=np.full(rollouts.n_trajectories, -1))
+    flat = replace(rollouts, parent=np.full(rollouts.n_trajectories, -1)) if rollouts.is_tree else rollouts
     whole = flat.with_columns(advantage=credit["advantage"], **extra)
     for epoch in range(epochs):
         for part in _minibatches(whole, minibatches, epoch, state):
-            slope, share = _slope(policy, part, bound, state["reference_theta"] if kl_weight else None, kl, kl_weight)
+            found = _loss(policy, part, bound)
+            slope = found.derivative
+            if kl_weight:
+                slope = slope + kl_weight * found.share * _kl_slope(policy, part, state["reference_theta"], kl)
             gradient = -policy.pullback(part, slope)
             if entropy_weight:
-                gradient += entropy_weight * policy.entropy_pullback(part, share)
+                gradient += entropy_weight * policy.entropy_pullback(part, found.share)
             theta, state = ascend(policy.theta, gradient, state, learning_rate=learning_rate, optimiser=optimiser)
             policy = policy.with_theta(theta)
     return policy, state
@@ -94,19 +97,17 @@ def _with_norm(bound: Bound, state: State) -> Bound:
     return bound.part.bind(None, **{**bound.params, "norm": float(state["horizon"])})
 
 
-def _slope(
-    policy: RowPolicy, part: Rollouts, bound: Bound, reference: np.ndarray | None, kl: str, kl_weight: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """(M,) derivative of the loss, KL penalty included, by each row's log-probability; (M,) its share in the loss."""
-    log_prob, old = policy.log_prob(part), part.column("log_prob", "update surrogate")
+def _loss(policy: RowPolicy, part: Rollouts, bound: Bound) -> LossResult:
     columns = {name: part.column(name, f"loss {bound.part.name}") for name in bound.part.needs}
-    found = evaluate(
-        bound, log_prob, old, part.column("advantage"), part.offsets, row_weight(part), part.batch, columns
-    )
-    if reference is None:
-        return found.derivative, found.share
-    _, slope = kl_estimate(log_prob, policy.with_theta(reference).log_prob(part), kl)
-    return found.derivative + kl_weight * found.share * slope, found.share
+    old = part.column("log_prob", "update surrogate")
+    weight = part.columns.get("weight")
+    given = (policy.log_prob(part), old, part.column("advantage"), part.offsets, weight, part.batch)
+    return evaluate(bound, *given, columns)
+
+
+def _kl_slope(policy: RowPolicy, part: Rollouts, reference: np.ndarray, kl: str) -> np.ndarray:
+    """(M,) derivative of the KL penalty of each row by its log-probability."""
+    return kl_estimate(policy.log_prob(part), policy.with_theta(reference).log_prob(part), kl)[1]
 
 
 def _minibatches(rollouts: Rollouts, number: int, epoch: int, state: State) -> Iterator[Rollouts]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from llm_bridge.commands.common import SHIPPED, CommonOptions, bar, game_count
 
 if TYPE_CHECKING:
-    from llm_bridge.envs.base import TextTasks
+    from llm_bridge.envs.base import Exports
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def run(config: Config) -> int:
     """Make everything once, start one game of each split, write what was asked for, print the counts; exit code 0."""
     from creditsim.errors import InputError
     from llm_bridge.assemble import part_params
-    from llm_bridge.envs.base import make_tasks
+    from llm_bridge.envs.base import Exports, make_tasks
 
     if not config.env:
         raise InputError("env", "nothing", "at least one environment")
@@ -38,6 +38,8 @@ def run(config: Config) -> int:
         for spec in config.env:
             began = time.perf_counter()
             tasks = make_tasks(spec, **settings)
+            if config.out is not None and not isinstance(tasks, Exports):
+                raise InputError("out", repr(spec), "an environment whose games are files: alfworld | webshop")
             counts = game_count(tasks)
             kinds: dict[str, int] = {}
             for ids in tasks.splits().values():
@@ -49,7 +51,9 @@ def run(config: Config) -> int:
                     env.reset(ids[0])
             finally:
                 env.close()
-            files = 0 if config.out is None else _written(tasks, _folder(Path(config.out), spec), spec)
+            files = 0
+            if config.out is not None and isinstance(tasks, Exports):
+                files = _written(tasks, _folder(Path(config.out), spec), spec)
             seconds = round(time.perf_counter() - began, 3)
             told.append({"env": spec, "games": counts, "kinds": kinds, "files": files, "seconds": seconds})
             done(1)
@@ -78,12 +82,7 @@ def _folder(out: Path, spec: str) -> Path:
     return place
 
 
-def _written(tasks: TextTasks, place: Path, spec: str) -> int:
-    from creditsim.errors import InputError
-    from llm_bridge.envs.base import Exports
-
-    if not isinstance(tasks, Exports):
-        raise InputError("out", repr(spec), "an environment whose games are files: alfworld | webshop")
+def _written(tasks: Exports, place: Path, spec: str) -> int:
     count = 0
     with bar(None, f"{spec} files", "file") as done:
         for _ in tasks.export(place):

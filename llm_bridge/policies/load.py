@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -57,9 +59,10 @@ def load_model(
     _check_folder(folder)
     fixed = {"local_files_only": True, "trust_remote_code": False}
     try:
-        kind_of_tokenizer: Any = PreTrainedTokenizerFast if _is_plain(folder) else AutoTokenizer
-        tokenizer = kind_of_tokenizer.from_pretrained(folder, **fixed)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=kind, use_safetensors=True, **fixed)
+        with _without_bars():
+            kind_of_tokenizer: Any = PreTrainedTokenizerFast if _is_plain(folder) else AutoTokenizer
+            tokenizer = kind_of_tokenizer.from_pretrained(folder, **fixed)
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=kind, use_safetensors=True, **fixed)
     except Exception as error:
         raise _reason(folder, error) from None
     if tokenizer.eos_token_id is None:
@@ -72,8 +75,23 @@ def load_model(
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
     """Write a folder that `load_model` and transformers read: config, weights in safetensors, tokenizer."""
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with _without_bars():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """No bars of transformers' own: it draws them for a fraction of a second, and into files that stderr goes to."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _is_plain(folder: Path) -> bool:

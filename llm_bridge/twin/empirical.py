@@ -47,10 +47,11 @@ def build_twin(
     A state is an anchor, or with states="hidden" the column `state`, whose observations are the anchors; where
     trajectories carry the column `task`, states of different tasks are different, as the policy is told its task.
     pi(a|o) = (n(o,a) + action_prior) / (n(o) + action_prior A_o), over the A_o actions logged under o: no action that
-    was never tried can be known. Transitions are not smoothed. What follows a row is the observation of the row after
-    it, else column `next_observation` (`next_state` for hidden states), else unknown: then the row counts for the
-    policy and not for the transitions, and a pair of state and action without any other row ends the episode.
-    Start: the first states of trajectories. `horizon`: by default as many steps as the longest trajectory has.
+    was never tried can be known, and a hidden state in which some of them were not tried has the shares of the others.
+    Transitions are not smoothed. What follows a row is the observation of the row after it, else column
+    `next_observation` (`next_state` for hidden states), else unknown: then the row counts for the policy and not for
+    the transitions, and a pair of state and action without any other row ends the episode. Start: the first states of
+    trajectories. `horizon`: by default as many steps as the longest trajectory has.
 
     Rows of weight 0 count too: they are draws of the environment like others. Errors: InputError for steps of several
     decisions, no rows, a missing column, a negative prior, a horizon < 1.

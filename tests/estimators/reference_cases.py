@@ -73,7 +73,7 @@ class Shape:
         for batch in range(self.batches):
             for group in range(self.groups):
                 # Equal members are a case of their own, which chance alone would seldom make.
-                kind = rng.integers(4)
+                kind = int(rng.integers(4))
                 for _ in range(rng.integers(self.members[0], self.members[1] + 1)):
                     out.append(self._episode(rng, batch * self.groups + group, batch, kind))
         return out

@@ -17,6 +17,7 @@ from reference_cases import Episode, Shape, Told, paid_more, rescaled, rollouts_
 from references import agree
 from step_cases import columns_of
 
+from creditsim.errors import InputError
 from creditsim.estimators.copo import GATES
 
 WEIGHTS = (0.5, 0.25, 1.0)
@@ -354,3 +355,11 @@ def test_clip_scales_are_bounded_and_rise_with_the_gain(shape: Shape) -> None:
     order = np.argsort(z, kind="stable")
     assert (np.diff(scale[order]) >= -1e-15).all()
     np.testing.assert_allclose(scale[z == 0], 1.0, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["dvao", "rc", "ac", "gdpo"])
+@pytest.mark.parametrize("weights", ["abc", ((1.0,), (1.0, 2.0)), ((1.0, 1.0, 1.0),), 0.5, (1.0, 2.0), (0.0,) * 3])
+def test_weights_of_the_wrong_kind_are_one_line(name: str, weights: Any) -> None:
+    with pytest.raises(InputError) as error:
+        columns_of(rollouts_of(Shape(0).draw()), name, weights=weights)
+    assert "weights" in error.value.field and "\n" not in str(error.value)

@@ -16,6 +16,7 @@ from reference_cases import Episode, Shape, rollouts_of, shapes, standard
 from step_cases import columns_of
 
 from creditsim import sibling_match
+from creditsim.errors import InputError
 from creditsim.rollouts import Rollouts
 
 Matrix = list[list[float]]
@@ -299,4 +300,14 @@ def test_identity_may_be_written_as_a_table_or_a_function(shape: Shape, seed: in
             np.testing.assert_array_equal(values, plain[name])
     # Broken twin: observations alone are another similarity, on some draw.
     loose = library_scpo(rollouts, similarity=lambda r, a, b: 1.0 * (r.observation[a] == r.observation[b]))
-    assert (loose["shared_credit"].sum() >= plain["shared_credit"].sum() - 1e-12).all()
+    assert loose["shared_credit"].sum() >= plain["shared_credit"].sum() - 1e-12
+
+
+@pytest.mark.parametrize(
+    "table", ["abc", [[1.0, 2.0], [3.0]], np.full((3, 2, 3, 2), 1.5), np.full((3, 2, 3, 2), np.nan)]
+)
+def test_similarities_of_the_wrong_kind_are_one_line(table: Any) -> None:
+    rollouts = rollouts_of(Shape(1, members=(3, 5), binary=True).draw())
+    with pytest.raises(InputError) as error:
+        library_scpo(rollouts, similarity=table)
+    assert error.value.field == "similarity" and "\n" not in str(error.value)

@@ -63,6 +63,14 @@ def test_splits_are_the_folders_of_that_name(tmp_path: Path) -> None:
     assert dict(open_folder(tmp_path / "elsewhere").splits()) == {"train": ("train/t4",)}
 
 
+def test_two_games_of_one_name_are_told_and_none_is_lost(tmp_path: Path) -> None:
+    for place in ("old/train/a", "new/train/a"):
+        write(tmp_path / place)
+    with pytest.raises(InputError, match="games: got train/a below two folders"):
+        open_folder(tmp_path)
+    assert list(open_folder(tmp_path / "old").splits()["train"]) == ["train/a"]
+
+
 def test_what_alfworld_leaves_out_is_left_out(tmp_path: Path) -> None:
     write(tmp_path / "good" / "t")
     write(tmp_path / "unsolved" / "t", solvable=False)

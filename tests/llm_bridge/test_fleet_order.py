@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from creditsim.errors import InputError
 from creditsim.rollouts import FIELDS, Rollouts
 from llm_bridge.collect.sampler import TextSampler
-from llm_bridge.envs.base import Observation, Outcome, Snapshot, TextEnv, TextTasks
 from llm_bridge.envs import fleet as module
+from llm_bridge.envs.base import Observation, Outcome, Snapshot, TextEnv, TextTasks
 from llm_bridge.envs.fleet import Fleet, Seed
 from llm_bridge.policies.plain import RandomPolicy
 
@@ -54,7 +54,9 @@ def alone(tasks: TextTasks, task: str, way: list[str]) -> list[Any]:
     return seen
 
 
-def in_company(fleet: Fleet, tasks: list[str], ways: list[list[str]], slots: list[int], draw: random.Random) -> list[Any]:
+def in_company(
+    fleet: Fleet, tasks: list[str], ways: list[list[str]], slots: list[int], draw: random.Random
+) -> list[Any]:
     """All ways side by side; in every round some of the slots act, in an order of chance."""
     order = list(zip(slots, tasks, strict=True))
     draw.shuffle(order)

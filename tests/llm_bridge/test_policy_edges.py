@@ -1,7 +1,8 @@
-"""Policies at the edges: ties, one command, full contexts, odd texts, greed against a plain loop, numbers that are none."""
+"""Policies at the edges: ties, one command, full contexts, odd texts, greed by a plain loop, numbers that are none."""
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -72,7 +73,7 @@ def test_greed_is_the_most_likely_of_the_plain_law_whatever_the_stream() -> None
     assert [one.action for one in cold.act(asked, streams(12))] == best, "a low temperature is nearly greed"
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(tokens=st.integers(1, 2000), order=st.permutations(range(9)))
 def test_what_is_said_does_not_depend_on_company(tokens: int, order: list[int]) -> None:
     """Batches of any size and make-up, in any order: the same commands, and likelihoods equal to rounding."""
@@ -101,12 +102,12 @@ def test_a_context_is_used_to_the_last_position_and_not_beyond() -> None:
     full = Prompt(_filled(SCORING, SCORING.language.context - longest), commands)
     assert law(SCORING, full) == pytest.approx(plain_law(SCORING, full), abs=1e-9)
     beyond = replace(full, text=full.text + "z")
-    with pytest.raises(InputError, match=r"prompt and command: got 25[78] tokens, allowed at most 256, the model's context"):
+    with pytest.raises(InputError, match=r"got 25[78] tokens, allowed at most 256, the model's context"):
         SCORING.act([prompts(1)[0], beyond], streams(2))
     room = WRITING.language.context - WRITING.max_new_tokens
     bucketed = room // WRITING.bucket * WRITING.bucket
     WRITING.act([Prompt(_filled(WRITING, bucketed), ())], streams(1))
-    with pytest.raises(InputError, match="prompt and answer: got .* the model's context"):
+    with pytest.raises(InputError, match=r"prompt and answer: got .* the model's context"):
         WRITING.act([Prompt(_filled(WRITING, bucketed + 1), ())], streams(1))
 
 
@@ -155,7 +156,7 @@ def test_greed_over_equal_logits_writes_the_first_token_each_time() -> None:
     """All logits equal: argmax is the least id, and every token has the log-probability of a fair die."""
     policy = generating("float64", max_new_tokens=4)
     with torch.no_grad():
-        policy.language.head(policy.language.model).weight.zero_()
+        next(policy.language.head(policy.language.model).parameters()).zero_()
     size = policy.language.model.config.vocab_size
     first, second = (policy.act(prompts(2), streams(2), greedy=True) for _ in range(2))
     for one, again in zip(first, second, strict=True):
@@ -231,7 +232,10 @@ def test_a_table_of_laws_is_followed_and_its_gaps_are_named() -> None:
     assert abs(share - 0.75) < 5.0 * np.sqrt(0.75 * 0.25 / 4000), "what is not admissible has no share"
     assert said[0].entropy == pytest.approx(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25)))
     assert policy.act([Prompt("tie", ("b", "a"))], streams(1), greedy=True)[0].action == "b", "the first of equals"
-    for prompt, told in ((Prompt("new", ("a",)), "one of the table's 3"), (Prompt("y", ("a",)), "positive probability")):
+    for prompt, told in (
+        (Prompt("new", ("a",)), "one of the table's 3"),
+        (Prompt("y", ("a",)), "positive probability"),
+    ):
         with pytest.raises(InputError, match=told):
             policy.act([prompt], streams(1))
     for policy_ in (RandomPolicy(), policy):
@@ -256,5 +260,5 @@ def test_batches_are_as_full_as_they_may_be(lengths: list[int], tokens: int) -> 
     assert sorted(flat.tolist()) == list(range(len(lengths)))
     ordered = [lengths[i] for i in flat]
     assert ordered == sorted(ordered)
-    for batch, after in zip(batches, batches[1:], strict=False):
+    for batch, after in itertools.pairwise(batches):
         assert (len(batch) + 1) * lengths[after[0]] > tokens

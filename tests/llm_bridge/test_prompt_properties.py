@@ -16,7 +16,10 @@ from llm_bridge.prompts import ANSWERS, DOMAINS, STYLES, Turn, Wording, make_pro
 
 ANY = st.text(max_size=60)
 """All of Unicode: control characters, halves of pairs left out."""
-ODD = ("<b>bold</b>", "&amp;", "a\nb", "\u202eright to left", "\x00", "👩\u200d🚀", "İstanbul", "看", "{task}", "%s", "\\n", "'", " ", "")
+ODD = (
+    "<b>bold</b>", "&amp;", "a\nb", "\u202eright to left", "\x00", "👩\u200d🚀", "İstanbul", "看", "{task}", "%s",
+    "\\n", "'", " ", "",
+)  # fmt: skip
 LINE = st.text(alphabet=st.characters(exclude_characters="\r\n\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"), max_size=30)
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -115,7 +118,8 @@ def test_a_window_that_leaks_is_seen() -> None:
     view, past = Observation("here", "", ("look",), "task"), [Turn(f"o{i}", f"a{i}") for i in range(4)]
     leaky = make_prompt(Wording(history=2), view, [past[0], *past[-2:]], steps=4)
     assert leaky == make_prompt(Wording(history=2), view, past)
-    assert make_prompt(Wording(history=3), view, [past[0], *past[-2:]], steps=4) != make_prompt(Wording(history=2), view, past)
+    wider = make_prompt(Wording(history=3), view, [past[0], *past[-2:]], steps=4)
+    assert wider != make_prompt(Wording(history=2), view, past)
 
 
 @given(wordings(), seen, turns)

@@ -19,7 +19,10 @@ from llm_bridge.collect.store import read_rollouts, write_rollouts
 from llm_bridge.envs.base import Observation, Outcome, Snapshot
 from llm_bridge.policies.base import Prompt, Response, Stream
 
-ODD = ("<script>alert(1)</script>", "&lt;", "", " ", "\x00", "a\r\nb", "看", "👩\u200d🚀", "\u202e", "NaN", "null", "a/b", "'\"\\")
+ODD = (
+    "<script>alert(1)</script>", "&lt;", "", " ", "\x00", "a\r\nb", "看", "👩\u200d🚀", "\u202e", "NaN", "null", "a/b",
+    "'\"\\",
+)  # fmt: skip
 text = st.one_of(st.sampled_from(ODD), st.text(max_size=12))
 commands = st.lists(text, max_size=3).map(tuple)
 number = st.floats(allow_nan=False, width=64)
@@ -34,14 +37,11 @@ def observations(draw: st.DrawFn, task: str) -> Observation:
 @st.composite
 def steps(draw: st.DrawFn, previous: int = -1) -> Record:
     task = draw(text)
-    tokens = draw(st.lists(st.tuples(count, number), max_size=3))
-    said = Response(
-        draw(text), draw(text), np.array([t for t, _ in tokens], np.int64), np.array([p for _, p in tokens], np.float64),
-        draw(number), draw(st.booleans()),
-    )  # fmt: skip
-    outcome = Outcome(
-        draw(observations(task)), draw(number), draw(st.booleans()), draw(st.booleans()), draw(st.booleans()), draw(number)
-    )
+    drawn = draw(st.lists(st.tuples(count, number), max_size=3))
+    tokens, log_probs = np.array([t for t, _ in drawn], np.int64), np.array([p for _, p in drawn], np.float64)
+    said = Response(draw(text), draw(text), tokens, log_probs, draw(number), draw(st.booleans()))
+    done, won, accepted = (draw(st.booleans()) for _ in range(3))
+    outcome = Outcome(draw(observations(task)), draw(number), done, won, accepted, draw(number))
     stream = Stream(draw(st.integers(-(10**30), 10**30)), draw(st.integers(0, 2**40)), draw(st.integers(0, 2**30)))
     prompt = Prompt(draw(text), draw(commands))
     place = draw(st.one_of(st.none(), st.just(Snapshot(task, 1, ("go",)))))
@@ -91,9 +91,11 @@ def test_any_records_go_through_columns(drawn: list[Record]) -> None:
     assert all(back[i].after is None for i in back)
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(drawn=st.lists(steps(), min_size=1, max_size=4), names=st.lists(text, unique=True, max_size=5))
-def test_any_records_go_through_a_file(tmp_path_factory: pytest.TempPathFactory, drawn: list[Record], names: list[str]) -> None:
+def test_any_records_go_through_a_file(
+    tmp_path_factory: pytest.TempPathFactory, drawn: list[Record], names: list[str]
+) -> None:
     path = tmp_path_factory.mktemp("records") / "r.parquet"
     records, interner = chained(drawn), Interner({"observation": names, "": [], "<b>": ["x"]})
     made = {"text": names, "nested": {"a": [1, None, 0.5]}}
@@ -164,13 +166,11 @@ def forests(draw: st.DrawFn) -> list[int]:
 
 def grown(forest: list[int]) -> Records:
     records = Records()
+    nothing = Observation("", "", (), "")
+    silence = Response("", "", np.zeros(0, np.int64), np.zeros(0), 0.0)
     for previous in forest:
-        records.add(
-            Record(
-                "t", previous, Stream(previous % 2, len(records), 0), Observation("", "", (), ""), Prompt("", ()),
-                Response("", "", np.zeros(0, np.int64), np.zeros(0), 0.0), Outcome(Observation("", "", (), ""), 0.0, False),
-            )
-        )  # fmt: skip
+        stream = Stream(previous % 2, len(records), 0)
+        records.add(Record("t", previous, stream, nothing, Prompt("", ()), silence, Outcome(nothing, 0.0, False)))
     return records
 
 

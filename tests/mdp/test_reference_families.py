@@ -24,8 +24,8 @@ FAMILIES = ("difficulties", "dead_ends", "turns", "features", "objectives")
 
 def law_of(mdp: TabularMDP, state: int, action: int) -> Law:
     out: Law = {}
-    rewards = mdp.scalar_reward[state, action]
-    for there, chance, reward in zip(mdp.successor[state, action], mdp.probability[state, action], rewards, strict=True):
+    at = state, action
+    for there, chance, reward in zip(mdp.successor[at], mdp.probability[at], mdp.scalar_reward[at], strict=True):
         if chance > 0:
             key = (int(there), float(reward))
             out[key] = out.get(key, 0.0) + float(chance)
@@ -191,7 +191,7 @@ def test_features_by_their_rule(tables: list[list[float]]) -> None:
 
 def joint_by_slices(p: tuple[F, ...], c: F, fault: str = "") -> dict[tuple[int, ...], F]:
     """Law of the K rewards by cutting the common draw into a hundred slices on which nobody changes their mind."""
-    out = {bits: F(0) for bits in product((0, 1), repeat=len(p))}
+    out: dict[tuple[int, ...], F] = {bits: F(0) for bits in product((0, 1), repeat=len(p))}
     for bits in out:
         alone = math.prod((x if b else 1 - x for x, b in zip(p, bits, strict=True)), start=F(1))
         out[bits] += (1 - abs(c)) * alone
@@ -253,7 +253,7 @@ def test_tiny_ones_can_be_enumerated(name: str) -> None:
     law = enumerate_trajectories(mdp, pi)
     assert law.joint.sum() == pytest.approx(1.0)
     r = law.rollouts
-    discount = mdp.gamma ** r.step
+    discount = mdp.gamma**r.step
     total = np.bincount(r.trajectory, discount * r.reward, r.n_trajectories)
     assert law.joint @ total == pytest.approx(solve(mdp, pi).j, abs=1e-12)
 

@@ -141,6 +141,10 @@ def shift(x: Any, offsets: Any, by: int, fill: Any) -> np.ndarray:
     return y
 
 
+def sum_rows(x: Any, offsets: Any) -> np.ndarray:
+    return np.array([sum(x[offsets[i] : offsets[i + 1]], 0.0) for i in range(len(offsets) - 1)], float)
+
+
 def repeat_to_rows(x: Any, offsets: Any) -> np.ndarray:
     rows = [x[i] for i in range(len(offsets) - 1) for _ in range(offsets[i], offsets[i + 1])]
     return np.array(rows, np.asarray(x).dtype).reshape(-1, *np.shape(x)[1:])

@@ -121,6 +121,8 @@ CASES: list[Case] = [
     Case("backup no rows", "backup", (_EMPTY, _NO_IDS, "mean")),
     *(Case(f"shift {by}", "shift", (_X, _OFFSETS, by, -9.0)) for by in (-50, -3, -1, 0, 1, 2, 50)),
     Case("shift integers", "shift", (_IDS, _OFFSETS, 1, -1)),
+    Case("sum of rows", "sum_rows", (_X, _OFFSETS)),
+    Case("sum of no rows", "sum_rows", (_EMPTY, _OFFSETS[:1])),
     Case("repeat", "repeat_to_rows", (_X[:5], _OFFSETS)),
     Case("repeat integers", "repeat_to_rows", (_IDS[:5], _OFFSETS)),
     Case("repeat vectors", "repeat_to_rows", (_X[:10].reshape(5, 2), _OFFSETS)),

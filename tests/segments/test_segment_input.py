@@ -48,6 +48,7 @@ def test_unusual_arrays_give_the_same_result(form: str) -> None:
         (segments.reverse_scan, (_X, _X, _OFFSETS), {}),
         (segments.shift, (_X, _OFFSETS, np.array(1), np.array(0.0)), {}),
         (segments.repeat_to_rows, (_X[:3], _OFFSETS), {}),
+        (segments.sum_rows, (_X, _OFFSETS), {}),
     ]
     for function, arrays, options in calls:
         plain = function(*arrays, **options)

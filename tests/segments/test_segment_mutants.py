@@ -20,7 +20,7 @@ from creditsim.segments import cpu_factorize, cpu_normalise, cpu_reduce, cpu_sca
 MODULES: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
     "reduce": (cpu_reduce, ("segment_sum", "segment_count", "segment_min", "segment_max", "segment_rank")),
     "normalise": (cpu_normalise, ("segment_mean", "segment_std", "segment_normalise")),
-    "scan": (cpu_scan, ("scan", "reverse_scan", "backup", "shift", "repeat_to_rows")),
+    "scan": (cpu_scan, ("scan", "reverse_scan", "backup", "shift", "repeat_to_rows", "sum_rows")),
     "factorize": (cpu_factorize, ("factorize",)),
 }
 _MANY = np.random.default_rng(3).permutation(np.tile(np.arange(700), 2)) * 10**9

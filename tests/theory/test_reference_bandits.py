@@ -17,7 +17,7 @@ from scipy import stats
 
 from creditsim.estimators import advantage
 from creditsim.exact import enumerate_trajectories, solve
-from creditsim.mdp import SoftmaxPolicy, make
+from creditsim.mdp import make
 from creditsim.rollouts import Rollouts
 from theory import failed_steps as failed_module
 from theory import one_decision as one_module
@@ -42,7 +42,9 @@ def standardised(scores: Sequence[float]) -> list[float]:
     return [x / s if max(scores) > min(scores) else 0.0 for x in d]
 
 
-RULE: dict[str, Callable[[Sequence[float]], list[float]]] = {"dr_grpo": centred, "grpo@paper": standardised}
+RULE: dict[str, Callable[[Sequence[float]], list[float]]] = {
+    "reinforce": list, "dr_grpo": centred, "grpo@paper": standardised,
+}  # fmt: skip
 
 
 # --- One decision ---------------------------------------------------------------------------------------------------
@@ -65,6 +67,7 @@ def one_decision_holds(module: ModuleType, n: int = 3) -> bool:
     p, pi = (0.2, 0.7, 0.5), np.array([0.5, 0.2, 0.3])
     task = make("answers", p=(p,))
     for spec, rule in RULE.items():
+
         def credit(r: Rollouts, spec: str = spec) -> np.ndarray:
             return advantage(r, spec)
 
@@ -166,9 +169,7 @@ def test_inter_is_the_prediction_at_any_group_size() -> None:
     bandit = SplitBandit.standard()
     for n in (2, 3, 8, 32):
         np.testing.assert_allclose(bandit.fixed_split(n, 1.0), bandit.predicted(1.0), atol=1e-9)
-        np.testing.assert_allclose(
-            bandit.fixed_split(n, 0.0) * 1.0, (1 - 2 / n) * bandit.predicted(0.0), atol=1e-9
-        ) if n > 2 else None
+        np.testing.assert_allclose(bandit.fixed_split(n, 0.0), (1 - 2 / n) * bandit.predicted(0.0), atol=1e-9)
 
 
 def test_the_median_of_two_is_the_other_one() -> None:
@@ -419,8 +420,8 @@ def test_pass_at_k_by_all_answers(success: list[float], k: int) -> None:
     np.testing.assert_allclose(found[:, 0], [np.mean(success), np.mean(some)], atol=1e-12)
 
 
-def learnt(rule: str, rate: float, replicates: int = 2, **options: Any) -> np.ndarray:
-    prompts = Prompts.of(prompts=4, answers=8, alike=options.pop("alike", 1), seed=3)
+def learnt(rule: str, rate: float, replicates: int = 2, alike: int = 1, **options: Any) -> np.ndarray:
+    prompts = Prompts.of(prompts=4, answers=8, alike=alike, seed=3)
     return prompts.learn(
         rule, members=4, updates=5, rate=rate, replicates=replicates, seed=9, **options
     ).success  # fmt: skip
@@ -442,8 +443,8 @@ def test_prompts_of_their_own_tables_learn_alone_and_those_that_share_do_not() -
     plain = learnt(RULES["GRPO"], 2.0, match=False)
     moved = np.abs(np.diff(plain, axis=0)) > 1e-12
     assert not moved.all() and moved.any(), "some groups all win or all lose"
-    for options in ({"sharing": 0.5}, {"alike": 2}):
-        other = learnt(RULES["GRPO"], 2.0, match=False, **options)
+    for alike, sharing in ((1, 0.5), (2, 0.0)):
+        other = learnt(RULES["GRPO"], 2.0, alike=alike, match=False, sharing=sharing)
         assert (np.abs(np.diff(other, axis=0)) > 1e-12).sum() > moved.sum()
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from creditsim.arrays import numbers
 from creditsim.errors import InputError
-from creditsim.mdp.checks import finite, fraction, generator, number_rows, numbers, whole
+from creditsim.mdp.checks import finite, fraction, generator, number_rows, whole
 from creditsim.mdp.families.base import family
 from creditsim.mdp.table import TabularMDP
 

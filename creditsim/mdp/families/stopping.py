@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from creditsim.arrays import numbers
 from creditsim.errors import InputError
-from creditsim.mdp.checks import finite, fraction, numbers, whole
+from creditsim.mdp.checks import finite, fraction, whole
 from creditsim.mdp.families.base import family
 from creditsim.mdp.table import TabularMDP
 

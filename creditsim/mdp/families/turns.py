@@ -6,8 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+from creditsim.arrays import numbers
 from creditsim.errors import InputError, choose
-from creditsim.mdp.checks import fraction, generator, numbers, whole
+from creditsim.mdp.checks import fraction, generator, whole
 from creditsim.mdp.families.base import family
 from creditsim.mdp.table import TabularMDP
 

@@ -46,6 +46,6 @@ def blended(
         raise InputError("blend", f"{float(blend.min())} to {float(blend.max())}", "numbers in [0, 1]")
     ratio = row_ratio(rows, log_ratio_limit)
     both = (rows.advantage, rows.column(columns, "global_advantage").astype(float))
-    local, whole = (clipped(each, *ratio, clip_low, clip_high, dual_clip) for each in both)
+    local, whole = (clipped(each, ratio, clip_low, clip_high, dual_clip) for each in both)
     terms = local.blended(whole, blend)
-    return rows.result(terms.term, terms.slope, aggregation, norm, measure=lambda: terms.metrics(rows))
+    return terms.result(rows, aggregation, norm)

@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from creditsim.arrays import Array, namespace
-from creditsim.segments import segment_sum
 from creditsim.updates.losses.base import Aggregation, LossResult, Rows, loss
-from creditsim.updates.losses.terms import check_clip, clipped, row_ratio, unit_ratio
+from creditsim.updates.losses.terms import LogRatio, check_clip, clipped, row_ratio, unit_ratio
 
 __all__ = ["cispo", "gspo", "ppo", "sequence_ppo"]
 
@@ -71,8 +70,8 @@ def ppo(
     """
     check_clip(clip_low, clip_high, log_ratio_limit, dual_clip)
     rows = Rows.read(log_prob, old_log_prob, advantage, offsets, weight, batch)
-    terms = clipped(rows.advantage, *row_ratio(rows, log_ratio_limit), clip_low, clip_high, dual_clip)
-    return rows.result(terms.term, terms.slope, aggregation, norm, measure=lambda: terms.metrics(rows))
+    terms = clipped(rows.advantage, row_ratio(rows, log_ratio_limit), clip_low, clip_high, dual_clip)
+    return terms.result(rows, aggregation, norm)
 
 
 @loss(
@@ -109,8 +108,8 @@ def gspo(
     """
     check_clip(clip_low, clip_high, log_ratio_limit)
     rows = Rows.read(log_prob, old_log_prob, advantage, offsets, weight, batch)
-    terms = clipped(rows.advantage, *unit_ratio(rows, rows.sequences, log_ratio_limit), clip_low, clip_high)
-    return rows.result(terms.term, terms.slope, aggregation, norm, measure=lambda: terms.metrics(rows))
+    terms = clipped(rows.advantage, unit_ratio(rows, rows.sequences, log_ratio_limit), clip_low, clip_high)
+    return terms.result(rows, aggregation, norm)
 
 
 @loss("sequence_ppo", paper="arXiv:1707.06347", evidence="inferred")
@@ -141,13 +140,12 @@ def sequence_ppo(
     """
     check_clip(clip_low, clip_high, log_ratio_limit, dual_clip)
     rows = Rows.read(log_prob, old_log_prob, advantage, offsets, weight, batch)
-    xp, sequences = namespace(rows.log_prob), rows.sequences
-    log_s = segment_sum(rows.weight * (rows.log_prob - rows.old_log_prob), *sequences)[rows.sequence]
-    s, inside = xp.exp(xp.clip(log_s, -log_ratio_limit, log_ratio_limit)), abs(log_s) <= log_ratio_limit
-    terms = clipped(rows.advantage, s, inside, clip_low, clip_high, dual_clip)
-    found = rows.result(terms.term, terms.slope, "seq-mean-token-mean", measure=lambda: terms.metrics(rows))
+    log_s = rows.sum_over(rows.weight * (rows.log_prob - rows.old_log_prob), rows.sequences)
+    ratio = LogRatio(log_s, None, -log_ratio_limit, log_ratio_limit)
+    terms = clipped(rows.advantage, ratio, clip_low, clip_high, dual_clip)
+    found = terms.result(rows, "seq-mean-token-mean")
     # A row moves the ratio of all rows of its sequence, not only its own.
-    moved = segment_sum(found.share * terms.slope, *sequences)[rows.sequence]
+    moved = rows.sum_over(found.share * terms.slope, rows.sequences)
     return replace(found, derivative=rows.finish(rows.weight * moved))
 
 
@@ -184,7 +182,7 @@ def cispo(
     check_clip(1.0 if clip_low is None else clip_low, clip_high, log_ratio_limit)
     rows = Rows.read(log_prob, old_log_prob, advantage, offsets, weight, batch)
     xp = namespace(rows.log_prob)
-    ratio, _ = row_ratio(rows, log_ratio_limit)
+    ratio = xp.exp(xp.clip(row_ratio(rows, log_ratio_limit).value, -log_ratio_limit, log_ratio_limit))
     held = xp.clip(ratio, 0.0 if clip_low is None else 1.0 - clip_low, 1.0 + clip_high)
     slope = -held * rows.advantage
 
@@ -192,4 +190,4 @@ def cispo(
         outside = (held != ratio).astype(float)
         return {"ppo_kl": rows.mean(rows.old_log_prob - rows.log_prob), "clip_fraction": rows.mean(outside)}
 
-    return rows.result(slope * rows.log_prob, slope, aggregation, norm, measure=measure)
+    return rows.result(lambda: slope * rows.log_prob, slope, aggregation, norm, measure=measure)

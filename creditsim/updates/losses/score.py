@@ -56,4 +56,4 @@ def _score(rows: Rows, aggregation: Aggregation, norm: float | None) -> LossResu
     def measure() -> dict[str, Any]:
         return {"ppo_kl": rows.mean(rows.old_log_prob - rows.log_prob)}
 
-    return rows.result(slope * rows.log_prob, slope, aggregation, norm, measure=measure)
+    return rows.result(lambda: slope * rows.log_prob, slope, aggregation, norm, measure=measure)

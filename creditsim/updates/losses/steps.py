@@ -52,8 +52,8 @@ def step_ppo(
     check_clip(clip_low, clip_high, log_ratio_limit)
     rows = Rows.read(log_prob, old_log_prob, advantage, offsets, weight, batch)
     steps = rows.steps(columns)
-    terms = clipped(rows.advantage, *unit_ratio(rows, steps, log_ratio_limit), clip_low, clip_high)
-    return rows.result(terms.term, terms.slope, aggregation, norm, steps, measure=lambda: terms.metrics(rows))
+    terms = clipped(rows.advantage, unit_ratio(rows, steps, log_ratio_limit), clip_low, clip_high)
+    return terms.result(rows, aggregation, norm, steps)
 
 
 @loss("turn_clip", paper="arXiv:2605.06200", evidence="code", needs=("step", "clip_scale"), presets={"code": {}})
@@ -90,5 +90,5 @@ def turn_clip(
         raise InputError("clip_scale", f"{float(scale.min())}", "numbers > 0")
     steps = rows.steps(columns)
     ratio = unit_ratio(rows, steps, log_ratio_limit)
-    terms = clipped(rows.advantage, *ratio, scale * clip_low, scale * clip_high)
-    return rows.result(terms.term, terms.slope, aggregation, norm, steps, measure=lambda: terms.metrics(rows))
+    terms = clipped(rows.advantage, ratio, scale * clip_low, scale * clip_high)
+    return terms.result(rows, aggregation, norm, steps)

@@ -58,7 +58,12 @@ def find_games(folder: str | Path, other_versions: str = "refuse") -> dict[str, 
         if _fields(path)["solvable"]:
             read_game(path.parent.name, game)
             split = next((part for part in reversed(path.parts) if part in SPLITS), "train")
-            found.setdefault(split, {})[f"{split}/{_below(path, split, root)}"] = game
+            name, games = f"{split}/{_below(path, split, root)}", found.setdefault(split, {})
+            if name in games:
+                raise InputError(
+                    "games", f"{name} below two folders", f"one of {path.parent}, {games[name].path.parent}"
+                )
+            games[name] = game
     if not found:
         what = f"{seen} games, none marked solvable" if seen else "no game.tw-pddl"
         raise InputError("games", f"{what} below {folder}", "at least one solvable game")
