@@ -18,11 +18,11 @@ from creditsim.mdp.rows import TablePolicy
 from creditsim.rollouts import Rollouts
 from creditsim.sampling import TableSampler
 from creditsim.score_table import ScoreRule, branches, lookup
+from creditsim.signal_tables import signal_tables
 from creditsim.signals import SIGNALS
 from creditsim.signals.critic import critic
 from creditsim.signals.oracle_value import oracle_value
 from creditsim.signals.state_score import state_score
-from creditsim.signal_tables import signal_tables
 
 MDP = make("random", states=5, actions=2, branching=2, observations=3, horizon=4, ending=0.2, inner=0.3, seed=7)
 seeds = st.integers(0, 10**6)

@@ -129,31 +129,63 @@ def silent(rows: list[tuple[int, float, float]], replicate: int) -> float:
     return sum(a == 0 for a in mine) / len(mine) if mine else 1.0
 
 
+def weighed(rows: list[tuple[int, float, float]]) -> tuple[Rollouts, np.ndarray]:
+    """Trajectories of one to three rows of one replicate, with weights, and their advantages."""
+    rows = sorted(rows, key=lambda row: row[0])
+    batch, weight, advantage = (np.array(x) for x in zip(*rows, strict=True))
+    cuts = [i for i in range(1, len(rows)) if batch[i] != batch[i - 1] or i % 3 == 0]
+    offsets = np.array([0, *cuts, len(rows)])
+    # Trajectories without rows come first: ids are numbered by first appearance.
+    mine = np.concatenate([[0, 1, 2], batch[offsets[:-1]]])
+    rollouts = Rollouts.flat(
+        offsets=np.concatenate([[0, 0, 0], offsets]), group=np.arange(mine.size), batch=mine,
+        reward=np.zeros(len(rows)), columns={"weight": weight},
+    )  # fmt: skip
+    return rollouts, advantage
+
+
 @given(counted)
 def test_silent_shares_by_counting(rows: list[tuple[int, float, float]]) -> None:
-    batch, weight, advantage = (np.array(x) for x in zip(*rows, strict=True))
-    found = silent_share(batch, weight, advantage, 3)
+    rollouts, advantage = weighed(rows)
+    found = silent_share(rollouts, advantage, 3)
     assert found.tolist() == pytest.approx([silent(rows, r) for r in range(3)])
-    np.testing.assert_array_equal(found, silent_share(batch, weight, advantage.astype(np.float32), 3))
+    np.testing.assert_array_equal(found, silent_share(rollouts, advantage.astype(np.float32), 3))
+    # Without a column of weights every row counts.
+    bare = replace(rollouts, columns={})
+    everything = [(b, 1.0, a) for b, _, a in rows]
+    assert silent_share(bare, advantage, 3).tolist() == pytest.approx([silent(everything, r) for r in range(3)])
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4)), max_size=12))
-def test_marks_add_up_over_calls(pairs: list[tuple[int, int]]) -> None:
-    seen = np.zeros((3, 5), bool)
-    for half in (pairs[::2], pairs[1::2]):
-        batch, state = (np.array([p[i] for p in half], np.int64) for i in (0, 1))
-        mark_met(seen, batch, state.astype(np.int32))
-    assert {(int(b), int(s)) for b, s in np.argwhere(seen)} == set(pairs)
+@given(st.lists(st.tuples(st.integers(0, 2), st.lists(st.integers(0, 4), min_size=1, max_size=4)), max_size=5))
+def test_marks_add_up_over_calls(paths: list[tuple[int, list[int]]]) -> None:
+    """Paths of states, the last of which is only led to; a path of one state is a trajectory without rows."""
+    seen, want = np.zeros((3, 5), bool), set()
+    for half in (paths[::2], paths[1::2]):
+        # One trajectory without rows for each replicate keeps their numbers.
+        walked = [(0, [0]), (1, [0]), (2, [0]), *half]
+        state = [s for _, path in walked for s in path[:-1]]
+        after = [s for _, path in walked for s in path[1:]]
+        rollouts = Rollouts.flat(
+            offsets=np.cumsum([0, *(len(path) - 1 for _, path in walked)]), group=np.arange(len(walked)),
+            batch=np.array([r for r, _ in walked]), reward=np.zeros(len(state)),
+            columns={"state": np.array(state, np.int32), "next_state": np.array(after, np.int64)},
+        )  # fmt: skip
+        mark_met(seen, rollouts)
+        want |= {(r, s) for r, path in half if len(path) > 1 for s in path}
+    assert {(int(b), int(s)) for b, s in np.argwhere(seen)} == want
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("weight[i] > 0", "weight[i] >= 0"), ("advantage[i] == 0", "advantage[i] <= 0"), (", 1.0)\n", ", 0.0)\n")],
+    [
+        ("live += weight[i] > 0", "live += weight[i] >= 0"),
+        ("& (advantage[i] == 0)", "& (advantage[i] <= 0)"),
+        (", 1.0)\n", ", 0.0)\n"),
+    ],
 )
 def test_faults_of_counting_are_noticed(old: str, new: str) -> None:
     rows = [(0, 0.0, 0.0), (0, 1.0, 1.0), (0, 1.0, -1.0), (0, 0.5, 0.0), (2, 1.0, 0.0)]
-    batch, weight, advantage = (np.array(x) for x in zip(*rows, strict=True))
-    found = mutant(row_counts, old, new).silent_share(batch, weight, advantage, 3)
+    found = mutant(row_counts, old, new).silent_share(*weighed(rows), 3)
     assert found.tolist() != pytest.approx([silent(rows, r) for r in range(3)])
 
 
