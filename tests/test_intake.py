@@ -63,7 +63,11 @@ def test_rows_in_any_order_give_the_same_trajectories(order: list[int]) -> None:
     assert labels["traj"].tolist() == list(dict.fromkeys(pick(_TRAJ)))
 
 
-@pytest.mark.parametrize("make", [str, lambda i: uuid.UUID(int=i), lambda i: -7 * i, lambda i: i * 10**15], ids=str)
+@pytest.mark.parametrize(
+    "make",
+    [str, lambda i: uuid.UUID(int=i), lambda i: -7 * i, lambda i: i * 10**15],
+    ids=["text", "UUIDs", "negative", "large"],
+)
 def test_labels_of_any_type(make: Any) -> None:
     plain = _steps()
     names = {label: make(i + 1) for i, label in enumerate("abcghxyz")}
