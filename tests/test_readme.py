@@ -55,7 +55,7 @@ def test_commands_of_a_page_exist(page: str) -> None:
 def test_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     named = {m for b in blocks("README.md") for m in re.findall(r"^make (\w+)", b.text, re.MULTILINE)}
-    assert named == {"reproduce", "test"}
+    assert named == {"demo", "reproduce", "test"}
     for target in (*named, "docs", "gallery"):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
 

@@ -38,8 +38,11 @@ def test_every_claim_is_exact_and_keeps_a_table(name: str) -> None:
 
 
 def test_the_list_above_is_all_of_them() -> None:
-    assert {c.name for c in CLAIMS if c.paper == "HGPO"} == set(VERDICTS)
-    assert all(c.function.__module__ in {m.__name__ for m in MODULES} for c in CLAIMS if c.paper == "HGPO")
+    own = {c.name for c in CLAIMS if c.paper == "HGPO" and c.function.__module__ in {m.__name__ for m in MODULES}}
+    assert own == set(VERDICTS)
+    # The others of this paper are about recorded text rollouts, and tested with those.
+    others = {c.function.__module__ for c in CLAIMS if c.paper == "HGPO" and c.name not in VERDICTS}
+    assert others <= {"theory.claims.bridge_groups"}
 
 
 @pytest.mark.parametrize("name", VERDICTS)
