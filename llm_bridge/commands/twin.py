@@ -118,6 +118,9 @@ def _lines(twin: Twin, found: Sequence[Ranked], config: Config) -> Iterator[str]
     )
     if twin.spread > 1e-9:
         yield f"rewards of one transition differ by {twin.spread:.3g} (standard deviation): the states do not tell all"
+    if found and all(row.quantities[config.criterion]["value"] is None for row in found):
+        what = config.criterion.replace("_", " ")
+        yield f"no {what} to rank by: the exact gradient of this twin is 0, as where all episodes pay alike"
     yield (
         f"{config.replicates} batches of {config.groups} x {config.group_size}, policy as logged; "
         f"{100 * (1 - config.alpha):g} % intervals"

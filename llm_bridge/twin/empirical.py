@@ -44,7 +44,7 @@ def build_twin(
 ) -> Twin:
     """Count a table out of rollouts: P(s'|s,a) = n(s,a,s')/n(s,a), r(s,a,s') the mean reward, pi(a|o) as logged.
 
-    A state is an anchor, or with states="hidden" the column `state`, whose observations are the anchors; where
+    A state is an anchor, or with states="hidden" the column `state` together with the anchor shown there; where
     trajectories carry the column `task`, states of different tasks are different, as the policy is told its task.
     pi(a|o) = (n(o,a) + action_prior) / (n(o) + action_prior A_o), over the A_o actions logged under o: no action that
     was never tried can be known, and a hidden state in which some of them were not tried has the shares of the others.
@@ -64,8 +64,10 @@ def build_twin(
     if not rollouts.has_single_decisions:
         raise InputError("rollouts", "steps of several decisions", "one decision per step; fold them with steps()")
     task = _task(rollouts)
-    here = rollouts.column("state", "a twin of hidden states") if states == "hidden" else rollouts.observation
-    after = _after(rollouts, states)
+    if states == "hidden":
+        here, after = _hidden(rollouts)
+    else:
+        here, after = rollouts.observation, _after(rollouts, "observation", "next_observation")
     known = after >= 0
     key = np.concatenate([_pairs(task, here), _pairs(task[known], after[known])])
     unique, ids = np.unique(key, axis=0, return_inverse=True)
@@ -85,8 +87,6 @@ def build_twin(
 
     anchor = np.full(end + 1, -1)
     anchor[state] = rollouts.observation
-    if (anchor[state] != rollouts.observation).any():
-        raise InputError("column state", "a hidden state with two observations", "states that each show one anchor")
     frontier = np.flatnonzero(visits.sum(axis=1) == 0)[:-1]
     if states == "anchor":
         anchor[frontier] = unique[frontier, 1]
@@ -126,9 +126,25 @@ def _ends(rollouts: Rollouts) -> np.ndarray:
     return rollouts.offsets[1:][rollouts.terminated & (rollouts.length > 0)] - 1
 
 
-def _after(rollouts: Rollouts, states: States) -> np.ndarray:
+def _hidden(rollouts: Rollouts) -> tuple[np.ndarray, np.ndarray]:
+    """(M,) ids of hidden state and observation together, at each row and after it; -1 where nothing tells.
+
+    An environment may show one place in several ways (ALFWorld answers the last command), so what is shown belongs to
+    the state. A next state without its observation takes the one logged first in it; if it was never acted in, none.
+    """
+    state, seen = rollouts.column("state", "a twin of hidden states"), rollouts.observation
+    then = _after(rollouts, "state", "next_state")
+    shown = _after(rollouts, "observation", "next_observation")
+    known, first = np.unique(state, return_index=True)
+    place = np.minimum(np.searchsorted(known, then), known.size - 1)
+    shown = np.where((shown < 0) & (known[place] == then), seen[first[place]], shown)
+    ids = np.unique(np.concatenate([_pairs(state, seen), _pairs(then, shown)]), axis=0, return_inverse=True)[1]
+    ids = ids.reshape(-1)
+    return ids[: state.size], np.where(then >= 0, ids[state.size :], -1)
+
+
+def _after(rollouts: Rollouts, own: str, column: str) -> np.ndarray:
     """(M,) what is there after each row, -1 where nothing tells."""
-    column, own = ("next_state", "state") if states == "hidden" else ("next_observation", "observation")
     given = rollouts.columns.get(column)
     after = np.full(rollouts.n_rows, -1) if given is None else np.array(given, np.int64)
     previous = rollouts.previous

@@ -160,9 +160,16 @@ def test_bad_input_is_named(change: dict, told: str) -> None:
         build_twin(logged([1, 2], [0, 0], [0.0, 1.0]), **change)
 
 
-def test_a_state_with_two_observations_is_refused() -> None:
-    with pytest.raises(InputError, match="two observations"):
-        build_twin(logged([1, 2], [0, 0], [0.0, 1.0], state=[5, 5]), states="hidden")
+def test_a_hidden_state_shown_in_two_ways_is_two_states() -> None:
+    """ALFWorld's answer to the last command: one place, two texts, and the policy has seen which."""
+    twin = build_twin(logged([1, 2], [0, 0], [0.0, 1.0], state=[5, 5]), states="hidden")
+    assert twin.mdp.n_states == 3 and sorted(twin.anchor.tolist()) == [-1, 1, 2]
+    one, two = (int(np.flatnonzero(twin.anchor == name)[0]) for name in (1, 2))
+    assert twin.mdp.successor[one, 0, 0] == two and twin.mdp.successor[two, 0, 0] == twin.mdp.n_states - 1
+    cut = logged([1, 2], [0, 0], [0.0, 0.0], terminated=False, state=[5, 6], next_state=[6, 5])
+    assert (
+        build_twin(cut, states="hidden").mdp.successor[two, 0, 0] == one
+    )  # no text after the cut: the one known there
 
 
 # --- the ranking ----------------------------------------------------------------------------------------------------
@@ -274,3 +281,6 @@ def test_a_table_without_intervals_is_told(capsys: pytest.CaptureFixture[str]) -
     )  # fmt: skip
     told = list(command._lines(twin, [], command.Config("x")))  # pyright: ignore[reportArgumentType]
     assert any("do not tell all" in text for text in told)
+    nothing = Ranked("rloo", dict.fromkeys(("gradient_efficiency", "gradient_cosine", "gradient_snr"), line), 1, (1, 1))
+    told = list(command._lines(twin, [nothing], command.Config("x")))  # pyright: ignore[reportArgumentType]
+    assert any("the exact gradient of this twin is 0" in text for text in told)
