@@ -13,7 +13,7 @@ __all__ = ["CurveSettings", "method_of"]
 class CurveSettings:
     """What is compared: every method goes on from the same model, once for each seed."""
 
-    methods: tuple[str, ...] = ("grpo=12", "gigpo=12", "hgpo=12", "3spo=100")
+    methods: tuple[str, ...] = ("grpo=40", "gigpo=40", "hgpo=40", "3spo=400")
     """Methods of the catalogue, each with its updates: a method that draws less per update takes more of them."""
     seeds: int = 5
     """Runs of each method; seeds are 0, 1, ..., and a seed is the same start for every method."""

@@ -50,7 +50,7 @@ RECORDED: Mapping[str, Recording] = {
         "a00476dad0c4b4e2011932642942a96b7205d0302bf914414a9db3f5e2682e0d",
     ),
     "bridge_learning": Recording(
-        "creditsim bridge curves", "af9f27d729fd0f2f397fe1eb5609318220bd0d8a28ef3dc1c37bc41b0e51ec62"
+        "creditsim bridge curves", "5304101dafeadf2028a6bcb18103e3725b3cd581bda0d8f6f09952cb744f1135"
     ),
 }
 """Recordings by name; each command ends with --out theory/data/NAME.parquet."""
