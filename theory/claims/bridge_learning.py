@@ -52,8 +52,8 @@ def learns(trial: Trial) -> Evidence:
     after the last update than at the warm start, E[success after - success before] >= 0, for GRPO, GiGPO and HGPO on
     easy ALFWorld tasks, forty updates. One warm start, five seeds fixed beforehand, one step size for all (chosen for
     GRPO on another seed). A first recording of twelve updates was undecided; its length had been a matter of time, and
-    this one was to replace it whatever it showed. The interval is that of the measurement for these very runs, recorded once and the same at
-    every size of the ledger; one over seeds, at 95 %, is in `detail`.
+    this one was to replace it whatever it showed. The interval is that of the measurement for these very runs, recorded
+    once and the same at every size of the ledger; one over seeds, at 95 %, is in `detail`.
     """
     _keep(trial)
     return _learns(trial, GROUPS)
