@@ -272,7 +272,7 @@ def test_the_command_refuses_bad_input(tmp_path: Path, change: dict, told: str) 
 
 
 def test_a_table_without_intervals_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    line = {"value": None, "low": None, "high": None}
+    line: dict[str, float | None] = {"value": None, "low": None, "high": None}
     assert command._number(line) == "-"
     assert command._number({"value": 0.5, "low": 0.4, "high": None}) == "0.5 [0.4, ?]"
     twin = SimpleNamespace(
