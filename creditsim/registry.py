@@ -152,9 +152,7 @@ class Registry(Generic[P]):
     def __getitem__(self, name: str) -> P:
         self._load()
         if name not in self._parts:
-            raise UnknownNameError(
-                self.kind, repr(name), f"one of {len(self._parts)} names", nearest(name, self._parts)
-            )
+            raise UnknownNameError(self.kind, repr(name), _listed(sorted(self._parts)), nearest(name, self._parts))
         return self._parts[name]
 
     def __contains__(self, name: object) -> bool:
@@ -172,6 +170,14 @@ class Registry(Generic[P]):
             module = importlib.import_module(package)
             for info in pkgutil.iter_modules(module.__path__):
                 importlib.import_module(f"{package}.{info.name}")
+
+
+_FEW = 8
+"""So many names are told in an error; of more, how many there are and the nearest."""
+
+
+def _listed(names: list[str]) -> str:
+    return " | ".join(names) if len(names) <= _FEW else f"one of {len(names)} names"
 
 
 _CONTAINERS = (str, list, tuple, dict)

@@ -102,11 +102,16 @@ def sentence(text: str) -> Markup:
 def headline(text: str) -> Markup:
     """The first sentence or clause of a statement, for tables; cut at a word where it is long."""
     flat = _flow(text.split("\n\n")[0])
-    ends = [m.end() for m in re.finditer(r"(?<!\.)[.;:](?= )", flat)]
+    # No stop inside brackets ends a sentence: (README, fig. 9), E[g . d], (paper: 50).
+    ends = [m.end() for m in re.finditer(r"(?<!\.)[.;:](?= )", flat) if _closed(flat[: m.end()])]
     end = next((e for e in ends if e >= _HEADLINE[0]), len(flat))
     if end <= _HEADLINE[1]:
         return sentence(flat[:end].rstrip(":;.") + ".")
     return sentence(flat[: flat.rfind(" ", 0, _HEADLINE[1])] + " …")
+
+
+def _closed(text: str) -> bool:
+    return text.count("(") == text.count(")") and text.count("[") == text.count("]")
 
 
 def prose(text: str) -> Markup:

@@ -80,12 +80,21 @@ def evaluate(
 
 
 def gain(before: Sequence[int], after: Sequence[int], *, alpha: float = 0.05) -> Interval:
-    """The change of success from one evaluation to another on the same tasks, a paired t interval at level `alpha`."""
+    """The change of success from one evaluation to another on the same tasks: a paired t interval at level `alpha`.
+
+    Where all tasks changed alike, the spread seen is 0 and a t interval would claim certainty: then at most a share u
+    changed otherwise, u the Clopper-Pearson bound for none of n, by at most 1 + |change| each.
+    """
     if len(before) != len(after):
         raise InputError("evaluations", f"{len(before)} and {len(after)} tasks", "the same tasks in both")
     change = np.asarray(after, np.float64) - np.asarray(before, np.float64)
+    n, mean = np.array(change.size), change.mean()
+    if change.size and np.ptp(change) == 0:
+        most = float(proportion_interval(np.array(0), n, alpha=alpha).high) * (1.0 + abs(mean))
+        low, high = np.array(max(mean - most, -1.0)), np.array(min(mean + most, 1.0))
+        return Interval(np.array(mean), low, high, alpha, n, "Clopper-Pearson for other changes", "independent tasks")
     spread = change.var(ddof=1) if change.size > 1 else np.nan
-    return t_interval(np.array(change.size), change.mean(), np.asarray(spread), alpha=alpha)
+    return t_interval(n, mean, np.asarray(spread), alpha=alpha)
 
 
 @contextmanager

@@ -265,6 +265,12 @@ def test_headlines_end_at_a_sentence_and_prose_keeps_formulas() -> None:
     assert text.headline("x" * 40 + " over 1 ... 100 for all, and also for the rest: yes") == (
         "x" * 40 + " over 1 ... 100 for all, and also for the rest."
     )
+    assert text.headline("By its tenth visit a state can still get 3 of 8 branches (README, fig. 9). More.") == (
+        "By its tenth visit a state can still get 3 of 8 branches (README, fig. 9)."
+    )
+    assert text.headline(
+        "What is saved is not lost: alignment(a) >= alignment(b), alignment = E[g . d] / E|g|. So."
+    ) == ("What is saved is not lost: alignment(a) &gt;= alignment(b), alignment = E[g . d] / E|g|.")
     assert str(text.headline("word " * 100)).endswith(" …")
     assert "<pre>x &lt; 1</pre>" in text.prose("Text.\n\n    x < 1\n\nMore `code`.")
     assert "<code>code</code>" in text.prose("More `code`.") and "<li>b</li>" in text.prose("- a\n- b")

@@ -108,6 +108,13 @@ def test_evaluations_have_their_intervals() -> None:
     assert float(change.high) == pytest.approx(0.5 + 3.182446 * np.sqrt(1 / 3 / 4), rel=1e-5)
     with pytest.raises(InputError, match="same tasks"):
         gain([0, 1], [1])
+    # Four tasks that all stay lost show no spread, and yet are no proof: a share u changed otherwise at most,
+    # (1 - u)^4 = alpha / 2.
+    still = gain([0, 0, 0, 0], [0, 0, 0, 0])
+    u = 1.0 - 0.025**0.25
+    assert (float(still.low), float(still.high)) == pytest.approx((-u, u))
+    every = gain([0, 0, 0, 0], [1, 1, 1, 1])
+    assert float(every.high) == 1.0 and float(every.low) == pytest.approx(1.0 - 2.0 * u)
 
 
 def test_a_penalty_costs_answers_without_the_format() -> None:
